@@ -1,0 +1,30 @@
+# The commands of this repository. `make` alone lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON = .venv/bin/python
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+.venv: pyproject.toml uv.lock
+	@bash cluster/bootstrap.sh
+
+demo: .venv ## a real cluster, a region, two device traces, nine closed months, invoices in demo-output/
+	@$(PYTHON) -m fleetmeter_cluster.demo
+
+demo-down: .venv ## remove everything that the demo made
+	@$(PYTHON) -m fleetmeter_cluster down eu
+
+local: .venv ## the same line as processes on loopback, without Kubernetes
+	@$(PYTHON) -m fleetmeter_local demo
+
+images: .venv ## build the container images
+	@$(PYTHON) -m fleetmeter_cluster.images
+
+check: .venv ## lint, types and unit tests, under a minute
+	@bash tests/check.sh
+
+test: .venv ## everything: check, integration on real engines, the story on a real cluster
+	@bash tests/run.sh
+
+.PHONY: help demo demo-down local images check test

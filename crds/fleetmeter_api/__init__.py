@@ -1,0 +1,1 @@
+"""The models of Fleetmeter's resources, of contracts and of plans."""

@@ -1,0 +1,1 @@
+"""The whole line as processes on loopback, without Kubernetes."""

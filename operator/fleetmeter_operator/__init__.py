@@ -1,0 +1,1 @@
+"""The operator: build <- status <- cluster <- reconcile <- handlers."""

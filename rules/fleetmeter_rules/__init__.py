@@ -1,0 +1,1 @@
+"""The billing rules: pure functions, one module a rule."""

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# The whole suite: lint, types, unit, property; the line on real engines; the story on a real cluster.
+# Arguments go to pytest. The closing line counts everything.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$PWD/.venv/bin:$PATH"
+results=$(mktemp -d)
+trap 'rm -rf "$results"' EXIT
+failed=0
+
+stage() {
+    printf '\n== %s (%s)\n' "$1" "$(date +%H:%M:%S)"
+    shift
+    "$@" || failed=1
+}
+
+stage "what this machine needs" python -m fleetmeter_cluster needs --install
+((failed)) && exit 1
+stage "lint, layers, types, unit, property" bash tests/check.sh --junitxml="$results/check.xml" "$@"
+stage "binaries and images of the cluster" python -m fleetmeter_cluster prepare
+stage "integration: real Kafka, Postgres, Mosquitto, API server" \
+    pytest -q tests/integration --junitxml="$results/integration.xml" "$@"
+stage "end to end: a real cluster" pytest -q tests/e2e --junitxml="$results/e2e.xml" "$@"
+python tests/count.py "$results" || failed=1
+exit $failed

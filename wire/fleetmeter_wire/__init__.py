@@ -1,0 +1,1 @@
+"""What travels: the envelope, and one adapter a platform."""
