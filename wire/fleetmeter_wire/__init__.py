@@ -1,1 +1,1 @@
-"""What travels: the envelope, and one adapter a platform."""
+"""What travels: the envelope, the record's headers, and one adapter a platform; pure."""

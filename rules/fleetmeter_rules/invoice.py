@@ -1,0 +1,235 @@
+"""Invoice: drawn up from a period's billed usage and a plan; the same input in any order gives the same
+bytes."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal, localcontext
+from typing import Any, Final
+
+from fleetmeter_api.contract import Customer, LateUsagePolicy, Seller
+from fleetmeter_api.plan import Charge, PlanVersion
+from fleetmeter_rules.allocation import allocate
+from fleetmeter_rules.calendar import Bounds, zone_of
+from fleetmeter_rules.instant import rfc3339
+from fleetmeter_rules.number import EXACT, plain
+from fleetmeter_rules.pricing import Price, price
+from fleetmeter_rules.rounding import minor_unit, money, round_amount
+
+SCHEMA: Final = "fleetmeter.io/invoice/v1"
+_ZERO: Final = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceUsage:
+    """A device's billed usage of one metric in the period; `alias` is what the invoice shows, no hardware
+    id."""
+
+    alias: str
+    metric: str
+    quantity: Decimal
+    events: int
+    first_event: datetime
+    last_event: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """What stands over the lines. `number` and `version` come from the region's series; nothing from a
+    clock."""
+
+    number: str
+    series: str
+    region: str
+    jurisdiction: str
+    currency: str
+    seller: Seller
+    customer: Customer
+    contract: str
+    plan: str
+    plan_hash: str
+    billing_period: str
+    period: Bounds
+    time_zone: str
+    cut_off: datetime
+    grace: timedelta
+    late_usage: LateUsagePolicy
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The frozen rows that the invoice was drawn up from: how many, and their digest."""
+
+    events: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceShare:
+    """A device's part of a line; the amounts of a line's devices sum to the line."""
+
+    usage: DeviceUsage
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One charge: its measured quantity, its exact price, its rounded amount and its devices."""
+
+    charge: Charge
+    unit: str
+    quantity: Decimal
+    events: int
+    price: Price
+    amount: Decimal
+    devices: tuple[DeviceShare, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """An invoice, complete: `document` gives its JSON, `canonical_bytes` its bytes."""
+
+    heading: Heading
+    plan_version: str
+    issue_date: date
+    lines: tuple[Line, ...]
+    subtotal: Decimal
+    total: Decimal
+    snapshot: Snapshot
+
+    @property
+    def events(self) -> int:
+        """Billed events of the period, each once."""
+        return self.snapshot.events
+
+
+class SnapshotMismatchError(ValueError):
+    """The usage that was handed over does not add up to the snapshot; nothing may be invoiced from it."""
+
+
+def draw_up(
+    heading: Heading,
+    plan: PlanVersion,
+    units: dict[str, str],
+    usage: Iterable[DeviceUsage],
+    snapshot: Snapshot,
+) -> Invoice:
+    """The invoice of a contract period: a line a charge, in the plan's order, also for a charge without
+    usage.
+
+    `units`: the unit of each metric that the region declares. `usage`: one entry a device and metric. Each
+    line is exact until it is rounded once, half away from zero; the total is the sum of the rounded lines.
+    Raises SnapshotMismatchError where the usage's events are not the snapshot's, UnknownCurrencyError, and
+    ValueError for an entry given twice.
+    """
+    entries = sorted(usage, key=lambda entry: (entry.alias.encode(), entry.metric))
+    keys = [(entry.alias, entry.metric) for entry in entries]
+    if len(set(keys)) != len(keys):
+        raise ValueError("a device's usage of a metric is given twice; sum it before")
+    events = sum(entry.events for entry in entries)
+    if events != snapshot.events:
+        raise SnapshotMismatchError(
+            f"usage of {events} events, but a snapshot of {snapshot.events}; nothing was invoiced"
+        )
+    lines = tuple(_line(charge, units, entries, heading.currency) for charge in plan.charges)
+    with localcontext(EXACT):
+        total = sum((line.amount for line in lines), _ZERO)
+    issued = heading.cut_off.astimezone(zone_of(heading.time_zone)).date()
+    return Invoice(heading, plan.version, issued, lines, total, total, snapshot)
+
+
+def _line(charge: Charge, units: dict[str, str], usage: list[DeviceUsage], currency: str) -> Line:
+    own = [entry for entry in usage if entry.metric == charge.metric and entry.events > 0]
+    with localcontext(EXACT):
+        if charge.measure == "ActiveDevices":
+            weights = {entry.alias: Decimal(1) for entry in own}
+        else:
+            weights = {entry.alias: entry.quantity for entry in own}
+        quantity = sum(weights.values(), _ZERO)
+    priced = price(charge, quantity)
+    amount = round_amount(priced.exact, currency)
+    shares = allocate(amount, weights, minor_unit(currency))
+    unit = "devices" if charge.measure == "ActiveDevices" else units.get(charge.metric, "")
+    devices = tuple(DeviceShare(entry, shares[entry.alias]) for entry in own)
+    return Line(charge, unit, quantity, sum(entry.events for entry in own), priced, amount, devices)
+
+
+def document(invoice: Invoice) -> dict[str, Any]:
+    """The invoice as JSON values: amounts and quantities are decimal strings, instants RFC 3339 in UTC."""
+    head = invoice.heading
+    return {
+        "schema": SCHEMA,
+        "number": head.number,
+        "version": head.version,
+        "series": head.series,
+        "region": head.region,
+        "jurisdiction": head.jurisdiction,
+        "issueDate": invoice.issue_date.isoformat(),
+        "currency": head.currency,
+        "seller": head.seller.wire(),
+        "customer": {key: value for key, value in head.customer.wire().items() if key != "email"},
+        "contract": head.contract,
+        "plan": {"name": head.plan, "version": invoice.plan_version, "hash": head.plan_hash},
+        "period": {
+            "billingPeriod": head.billing_period,
+            "start": rfc3339(head.period.start),
+            "end": rfc3339(head.period.end),
+            "timeZone": head.time_zone,
+            "cutOff": rfc3339(head.cut_off),
+            "graceSeconds": head.grace // timedelta(seconds=1),
+            "lateUsage": head.late_usage,
+        },
+        "events": invoice.events,
+        "lines": [_line_document(line, head.currency) for line in invoice.lines],
+        "adjustments": [],
+        "subtotal": money(invoice.subtotal, head.currency),
+        "total": money(invoice.total, head.currency),
+        "snapshot": {"events": invoice.snapshot.events, "digest": invoice.snapshot.digest},
+    }
+
+
+def canonical_bytes(invoice: Invoice) -> bytes:
+    """The document's one JSON text: sorted keys, no spaces, UTF-8, no line end."""
+    return json.dumps(document(invoice), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _line_document(line: Line, currency: str) -> dict[str, Any]:
+    return {
+        "charge": line.charge.name,
+        "description": line.charge.description or "",
+        "metric": line.charge.metric,
+        "unit": line.unit,
+        "model": line.charge.model,
+        "measure": line.charge.measure,
+        "quantity": plain(line.quantity),
+        "events": line.events,
+        "devices": len(line.devices),
+        "tiers": [
+            {
+                "from": plain(tier.start),
+                "upTo": None if tier.up_to is None else plain(tier.up_to),
+                "quantity": plain(tier.quantity),
+                "unitPrice": plain(tier.unit_price),
+                "flatFee": plain(tier.flat_fee),
+                "amount": plain(tier.amount),
+            }
+            for tier in line.price.tiers
+        ],
+        "exact": plain(line.price.exact),
+        "amount": money(line.amount, currency),
+        "byDevice": [_share_document(share, currency) for share in line.devices],
+    }
+
+
+def _share_document(share: DeviceShare, currency: str) -> dict[str, Any]:
+    usage = share.usage
+    return {
+        "device": usage.alias,
+        "quantity": plain(usage.quantity),
+        "events": usage.events,
+        "amount": money(share.amount, currency),
+        "firstEvent": rfc3339(usage.first_event),
+        "lastEvent": rfc3339(usage.last_event),
+    }

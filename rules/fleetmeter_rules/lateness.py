@@ -1,0 +1,57 @@
+"""Lateness: what becomes of an event that was received after its period's end, from T, R and the contract
+alone."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from fleetmeter_api.contract import LateUsagePolicy
+from fleetmeter_rules.calendar import Bounds
+
+
+class Action(StrEnum):
+    """Where an event goes."""
+
+    OWN_PERIOD = "own"
+    QUARANTINE = "quarantine"
+    DEFER = "defer"
+    REOPEN = "reopen"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Where the event goes, whether it is late, and the reason code if it is set aside.
+
+    `late`: received at or after the end of its period, whatever becomes of it. `clock_stepped`: received
+    before the cut-off by the broker's clock, yet its period was sealed already, so that clock went
+    backwards.
+    """
+
+    action: Action
+    late: bool
+    reason: str | None = None
+    clock_stepped: bool = False
+
+
+LATE_AFTER_FINAL = "late_after_final"
+
+
+def decide(
+    received_at: datetime, own: Bounds, cut_off: datetime, policy: LateUsagePolicy, sealed: bool = False
+) -> Decision:
+    """The fate of an event whose own period is `own`, received at R.
+
+    R before the cut-off: its own period. R at or after it: quarantine (Grace), the contract period that
+    holds R, as an adjustment (Defer; with a grace of 0 the article's option 2), or an amended invoice of
+    its own period (Reopen). Never a matter of now() or of the order of arrival. `sealed` says that the own
+    period is closed for writing: an event with R before the cut-off is then late usage too, and flagged.
+    """
+    late = received_at >= own.end
+    in_time = received_at < cut_off
+    if in_time and not sealed:
+        return Decision(Action.OWN_PERIOD, late)
+    if policy == "Defer":
+        return Decision(Action.DEFER, True, clock_stepped=in_time)
+    if policy == "Reopen":
+        return Decision(Action.REOPEN, True, clock_stepped=in_time)
+    return Decision(Action.QUARANTINE, True, LATE_AFTER_FINAL, clock_stepped=in_time)

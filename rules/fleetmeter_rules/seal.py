@@ -1,0 +1,154 @@
+"""Seal: when a contract period is complete, and the digest that names the rows it was closed on."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Self
+
+from fleetmeter_rules.instant import rfc3339, to_micros
+from fleetmeter_rules.number import plain
+
+
+class WaitingFor(StrEnum):
+    """What a period waits for; the values are those of `waitingFor` in the region's status."""
+
+    NOTHING = ""
+    CUT_OFF = "CutOffNotReached"
+    USAGE = "UsagePending"
+    BACKFILL = "BackfillPending"
+    CONTRACTS = "ContractsMissing"
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionProgress:
+    """How far one partition is consumed, in committed offsets.
+
+    `required_offset`: the first offset with a log time at or after the cut-off or, where there is none, the
+    end offset as read after the cut-off; None while neither is known.
+    """
+
+    partition: int
+    next_offset: int
+    required_offset: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillHold:
+    """An open or completed backfill of a range; `end_offsets` are the queue's ends at its completion."""
+
+    range_from: datetime
+    range_to: datetime
+    completed: bool
+    end_offsets: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether a period can be sealed; if not, what it waits for, as a code and a sentence."""
+
+    waiting_for: WaitingFor
+    message: str
+
+    @property
+    def sealable(self) -> bool:
+        return self.waiting_for is WaitingFor.NOTHING
+
+
+def sealable(
+    start: datetime,
+    end: datetime,
+    cut_off: datetime,
+    database_now: datetime,
+    partitions: Iterable[PartitionProgress],
+    backfill: BackfillHold | None = None,
+    contracts_loaded: bool = True,
+) -> Readiness:
+    """Whether nothing that belongs to the period can still come in.
+
+    True once contracts are loaded, the database's clock has passed the cut-off, no backfill that touches
+    the period is open or still being read, and every partition is consumed past the cut-off. The reasons
+    come in this order.
+    """
+    if not contracts_loaded:
+        return Readiness(
+            WaitingFor.CONTRACTS, "no contract is loaded; check the Secrets that spec.contracts names"
+        )
+    if database_now < cut_off:
+        return Readiness(WaitingFor.CUT_OFF, f"late usage counts until {rfc3339(cut_off)}")
+    known = {p.partition: p for p in partitions}
+    if backfill is not None and backfill.range_from < end and start < backfill.range_to:
+        held = _backfill_pending(known, backfill)
+        if held:
+            return Readiness(WaitingFor.BACKFILL, held)
+    if not known:
+        return Readiness(WaitingFor.USAGE, "no partition of the queue has been read yet")
+    behind = [p for p in known.values() if p.required_offset is None or p.next_offset < p.required_offset]
+    if behind:
+        records = sum(p.required_offset - p.next_offset for p in behind if p.required_offset is not None)
+        names = ", ".join(str(p.partition) for p in sorted(behind, key=lambda p: p.partition))
+        return Readiness(
+            WaitingFor.USAGE, f"{records} records received before the cut-off wait in partitions {names}"
+        )
+    return Readiness(WaitingFor.NOTHING, "")
+
+
+def _backfill_pending(known: dict[int, PartitionProgress], backfill: BackfillHold) -> str:
+    span = f"{rfc3339(backfill.range_from)} to {rfc3339(backfill.range_to)}"
+    if not backfill.completed:
+        return f"the backfill of {span} is open; complete or revert it"
+    left = sum(
+        max(0, end - (known[partition].next_offset if partition in known else 0))
+        for partition, end in backfill.end_offsets
+    )
+    return f"the backfill of {span} is complete, {left} of its records are still being read" if left else ""
+
+
+@dataclass(frozen=True, slots=True)
+class SealedRow:
+    """A billed event as the digest sees it."""
+
+    alias: str
+    event_id: str
+    metric: str
+    quantity: Decimal
+    event_at: datetime
+
+
+class Digest:
+    """The digest of a snapshot's rows, added one by one in the order of (alias, event id), both as UTF-8
+    bytes."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256(b"snapshot1")
+        self._last: tuple[bytes, bytes] | None = None
+        self.events = 0
+
+    def add(self, row: SealedRow) -> Self:
+        """Raises ValueError for a row out of order or given twice."""
+        key = (row.alias.encode(), row.event_id.encode())
+        if self._last is not None and key <= self._last:
+            raise ValueError(
+                f"row {self.events + 1} of the snapshot is out of order or a repeat: {row.event_id}"
+            )
+        self._last = key
+        texts = (row.metric, plain(row.quantity), str(to_micros(row.event_at)))
+        for part in (*key, *(text.encode() for text in texts)):
+            self._hash.update(len(part).to_bytes(4, "big"))
+            self._hash.update(part)
+        self.events += 1
+        return self
+
+    def text(self) -> str:
+        """`sha256:` and the hash of what was added so far."""
+        return "sha256:" + self._hash.hexdigest()
+
+
+def digest(rows: Iterable[SealedRow]) -> str:
+    """The digest of rows in any order. Raises ValueError if one is there twice."""
+    out = Digest()
+    for row in sorted(rows, key=lambda r: (r.alias.encode(), r.event_id.encode())):
+        out.add(row)
+    return out.text()

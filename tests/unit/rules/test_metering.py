@@ -1,0 +1,85 @@
+"""Metering: registers that roll over, are reset, replaced or misread, and levels."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from fleetmeter_rules.calendar import Bounds
+from fleetmeter_rules.metering import (
+    Note,
+    Reading,
+    Register,
+    consumed,
+    cumulative,
+    delta,
+    last,
+    maximum,
+    time_weighted,
+)
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+MARCH = Bounds(START, datetime(2026, 4, 1, tzinfo=UTC), date(2026, 3, 1))
+
+
+def readings(*values: str | tuple[str, str]) -> list[Reading]:
+    """One reading an hour; a pair is a value and its segment."""
+    out: list[Reading] = []
+    for hour, value in enumerate(values):
+        text, segment = value if isinstance(value, tuple) else (value, "")
+        out.append(Reading(START + timedelta(hours=hour), Decimal(text), segment))
+    return out
+
+
+@pytest.mark.parametrize(
+    ("values", "register", "used", "note"),
+    [
+        (("10", "12.5", "12.5", "20"), Register(), "10", Note.PLAIN),
+        (("10", "20"), Register(), "10", Note.PLAIN),
+        (("65530", "65535", "4"), Register(Decimal(65536)), "10", Note.ROLLOVER),
+        (("1000", "1200", "30"), Register(), "230", Note.RESET),
+        (("1000", "1200", "700"), Register(Decimal(65536)), "900", Note.RESET),
+        ((("1000", "a"), ("1010", "a"), ("3", "b"), ("9", "b")), Register(), "16", Note.REPLACEMENT),
+        (("1554302", "1554", "1556"), Register(), "1698", Note.UNIT_SLIP),
+        (("1554", "1555", "1555900"), Register(), "1.9", Note.UNIT_SLIP),
+        (("2", "2000"), Register(), "1998", Note.PLAIN),
+        (("1554302", "1555", "1555900"), Register(), "1598", Note.UNIT_SLIP),
+        (("100", "16777215", "130"), Register(sentinels=frozenset({Decimal(16777215)})), "30", Note.SENTINEL),
+        (("100",), Register(), "0", Note.FIRST),
+    ],
+)
+def test_registers(values: tuple[str, ...], register: Register, used: str, note: Note) -> None:
+    steps = cumulative(readings(*values), register)
+    assert consumed(steps, MARCH) == Decimal(used)
+    assert note in {step.note for step in steps}
+    assert all(step.consumed >= 0 for step in steps)
+
+
+def test_consumption_belongs_to_the_period_of_the_later_reading() -> None:
+    before = Reading(START - timedelta(hours=1), Decimal(100))
+    at_start = Reading(START, Decimal(130))
+    at_end = Reading(MARCH.end, Decimal(190))
+    steps = cumulative([at_end, before, at_start], Register())
+    assert consumed(steps, MARCH) == Decimal(30)
+
+
+def test_levels() -> None:
+    found = readings("5", "9", "1")
+    assert maximum(found, MARCH) == 9
+    assert last(found, MARCH) == 1
+    assert maximum([], MARCH) == last([], MARCH) == time_weighted([], MARCH) == 0
+
+
+def test_a_level_holds_until_the_next_reading() -> None:
+    day = Bounds(START, START + timedelta(days=1), date(2026, 3, 1))
+    before = Reading(START - timedelta(days=3), Decimal(6))
+    noon = Reading(START + timedelta(hours=12), Decimal(3))
+    assert time_weighted([noon, before], day) == Decimal("4.5")
+    assert time_weighted([noon], day) == Decimal(3)
+    six = Reading(START + timedelta(hours=8), Decimal(1))
+    assert time_weighted([before, six], day) == Decimal("2.6666666667")
+
+
+def test_deltas_keep_every_digit() -> None:
+    assert delta([Decimal("9999999999.9999999999")] * 3) == Decimal("29999999999.9999999997")
+    assert delta([]) == 0

@@ -1,0 +1,209 @@
+"""Envelope: Fleetmeter's own JSON form of a message, plain or as a CloudEvents 1.0 event in structured
+mode."""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final, cast
+
+from fleetmeter_rules import identity
+from fleetmeter_rules.device import device_uid
+from fleetmeter_rules.event_time import DeviceTime
+from fleetmeter_rules.fingerprint import fingerprint
+from fleetmeter_rules.identity import Identity
+from fleetmeter_rules.number import QuantityError, clip, plain, quantity
+from fleetmeter_wire.message import MESSAGES, Decoded, Item, MalformedError, NotBillable
+from fleetmeter_wire.strict_json import Object
+from fleetmeter_wire.timestamp import UNREADABLE, Timestamp, timestamp
+
+MAX_ITEMS: Final = 1000
+MAX_ID: Final = 255
+_METRIC = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_MAX_SEQUENCE: Final = (1 << 64) - 1
+_MAX_UPTIME_MS: Final = 10**13
+_UNREADABLE_FLAG: Final = "event_time_unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class _Quantity:
+    """An item before it has its identity."""
+
+    metric: str
+    quantity: Decimal
+    register: str
+
+
+def read(message: Object) -> Decoded | NotBillable:
+    """The items of an envelope. Raises MalformedError.
+
+    `device`; `epoch` and `seq`, or `id` (and `source`), else a weak hash of the content; `items` of
+    {`metric`, `quantity` as a decimal string, `register`?}, absent for one message; `eventAt`, `sentAt`,
+    `uptime` and `sentUptime` in milliseconds, `boot`, `sentBoot` (absent: the same), `clockStepped`,
+    `historical`. Names that are not known are ignored. A CloudEvents event has these in `data`, with its
+    own `id`, `source`, `subject` and `time` standing in for id, source, device and eventAt.
+    """
+    fields = _unwrapped(message)
+    device = _device(fields.get("device"))
+    quantities = _quantities(fields)
+    if not quantities:
+        return NotBillable("an envelope without items")
+    event_at = _timestamp(fields, "eventAt")
+    names = _identity(device, fields, event_at, quantities)
+    seen = None if event_at is None else event_at.instant
+    items = tuple(
+        Item(q.metric, q.quantity, _at_index(names, index), _fingerprint(q, seen), q.register)
+        for index, q in enumerate(quantities)
+    )
+    return Decoded(device, names.method, items, _device_time(fields, event_at))
+
+
+def _unwrapped(message: Object) -> Object:
+    """The envelope's fields, out of a CloudEvents event where the message is one."""
+    if "specversion" not in message:
+        return message
+    if message["specversion"] != "1.0":
+        raise MalformedError("specversion must be 1.0")
+    data = message.get("data")
+    if not isinstance(data, dict):
+        raise MalformedError("data of the event must be an object with device and items")
+    outer = {"id": message.get("id"), "source": message.get("source")}
+    outer |= {"device": message.get("subject"), "eventAt": message.get("time")}
+    given = {name: value for name, value in outer.items() if value is not None}
+    return given | cast("Object", data)
+
+
+def _device(value: object) -> str:
+    if not isinstance(value, str):
+        raise MalformedError("device must be text: the device's identity as the registry knows it")
+    try:
+        return device_uid(value)
+    except ValueError as error:
+        raise MalformedError(f"device: {error}") from None
+
+
+def _quantities(fields: Object) -> list[_Quantity]:
+    """The items as given; without `items` the message itself is what counts."""
+    if "items" not in fields:
+        return [_Quantity(MESSAGES, Decimal(1), "")]
+    items = fields["items"]
+    if not isinstance(items, list):
+        raise MalformedError("items must be a list of {metric, quantity}")
+    entries = cast("list[object]", items)
+    if len(entries) > MAX_ITEMS:
+        raise MalformedError(f"a message has at most {MAX_ITEMS} items, this one has {len(entries)}")
+    return [_quantity(index, entry) for index, entry in enumerate(entries)]
+
+
+def _quantity(index: int, entry: object) -> _Quantity:
+    where = f"items[{index}]"
+    if not isinstance(entry, dict):
+        raise MalformedError(f"{where} must be an object with metric and quantity")
+    item = cast("Object", entry)
+    metric = item.get("metric")
+    if not isinstance(metric, str) or not _METRIC.fullmatch(metric):
+        raise MalformedError(
+            f"{where}.metric must be a metric's code: lower case, digits and _, a letter first"
+        )
+    given: Any = item.get("quantity")
+    if isinstance(given, bool) or not isinstance(given, (str, int, Decimal)):
+        raise MalformedError(f"{where}.quantity must be a decimal in quotes", "quantity_invalid")
+    try:
+        amount = quantity(str(given))
+    except QuantityError as error:
+        raise MalformedError(f"{where}.quantity: {error}", "quantity_invalid") from None
+    register = _label(item, "register") if "register" in item else ""
+    return _Quantity(metric, amount, register)
+
+
+def _identity(
+    device: str, fields: Object, event_at: Timestamp | None, quantities: list[_Quantity]
+) -> Identity:
+    """The strongest identity that the envelope holds."""
+    if "epoch" in fields or "seq" in fields:
+        sequence = fields.get("seq")
+        if isinstance(sequence, str) and re.fullmatch(r"0|[1-9][0-9]{0,19}", sequence, re.ASCII):
+            sequence = int(sequence)
+        if not isinstance(sequence, int) or isinstance(sequence, bool) or not 0 <= sequence <= _MAX_SEQUENCE:
+            raise MalformedError(f"seq must be a whole number from 0 to {_MAX_SEQUENCE}, together with epoch")
+        return identity.epoch_sequence(device, _label(fields, "epoch"), sequence)
+    if "id" in fields:
+        source = _label(fields, "source") if "source" in fields else ""
+        return identity.producer_id(device, _label(fields, "id"), source)
+    if event_at is None or event_at.instant is None:
+        raise MalformedError("nothing names the event; send epoch and seq, or id, or at least eventAt")
+    texts = [event_at.instant.isoformat()]
+    texts += [f"{q.metric}={plain(q.quantity)}@{q.register}" for q in quantities]
+    return identity.content_hash(device, "\n".join(texts).encode())
+
+
+def _at_index(names: Identity, index: int) -> Identity:
+    return names if index == 0 else Identity(names.method, names.device, names.fields, index)
+
+
+def _fingerprint(item: _Quantity, event_at: datetime | None) -> bytes:
+    """What was measured and when by the device's word; not when it was sent, which each attempt states
+    anew."""
+    return fingerprint(
+        [
+            ("metric", item.metric),
+            ("quantity", item.quantity),
+            ("register", item.register or None),
+            ("eventAt", event_at),
+        ]
+    )
+
+
+def _label(fields: Object, name: str) -> str:
+    """A short text that names something; a whole number counts as its decimal spelling."""
+    value = fields.get(name)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID:
+        raise MalformedError(f"{name} must be text of 1 to {MAX_ID} characters")
+    if any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") for c in value):
+        raise MalformedError(f"{name} holds a character that can't be seen: {clip(value)}")
+    return unicodedata.normalize("NFC", value)
+
+
+def _timestamp(fields: Object, name: str) -> Timestamp | None:
+    """None where the device says nothing; UNREADABLE where it says something that is no time."""
+    value = fields.get(name)
+    return None if value is None else timestamp(value)
+
+
+def _device_time(fields: Object, event_at: Timestamp | None) -> DeviceTime | None:
+    sent_at = _timestamp(fields, "sentAt") or UNREADABLE
+    flags = (event_at.flags if event_at is not None else ()) + sent_at.flags
+    if event_at is not None and event_at.instant is None:
+        flags += (_UNREADABLE_FLAG,)
+    found = DeviceTime(
+        event_at=None if event_at is None else event_at.instant,
+        sent_at=sent_at.instant,
+        event_uptime=_uptime(fields, "uptime"),
+        sent_uptime=_uptime(fields, "sentUptime"),
+        event_boot=_boot(fields, "boot") or _boot(fields, "epoch"),
+        sent_boot=_boot(fields, "sentBoot"),
+        clock_stepped=fields.get("clockStepped") is True,
+        historical=fields.get("historical") is True,
+        unreadable=event_at is not None and event_at.instant is None,
+        flags=flags,
+    )
+    return found if found.says_something else None
+
+
+def _uptime(fields: Object, name: str) -> timedelta | None:
+    value: Any = fields.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
+        return None
+    if isinstance(value, Decimal) and not value.is_finite():
+        return None
+    return timedelta(microseconds=int(value * 1000)) if 0 <= value <= _MAX_UPTIME_MS else None
+
+
+def _boot(fields: Object, name: str) -> str | None:
+    value = fields.get(name)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) and 0 < len(value) <= MAX_ID else None

@@ -1,0 +1,86 @@
+"""Strict JSON: bytes to values, with nothing that two readers could read in two ways."""
+
+import json
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final, NoReturn, cast
+
+from fleetmeter_wire.message import MalformedError
+
+MAX_DEPTH: Final = 32
+MAX_DIGITS: Final = 64
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.S)
+
+Object = dict[str, Any]
+
+
+def loads(raw: bytes) -> Any:
+    """The value of a UTF-8 JSON text. Numbers with a point or exponent come as Decimal, others as int.
+
+    Raises MalformedError for text that is not UTF-8, for a name given twice in one object, NaN and Infinity,
+    numbers of more than 64 characters or beyond any quantity, and nesting deeper than 32.
+    """
+    _check_depth(raw)
+    try:
+        return _DECODER.decode(raw.decode())
+    except UnicodeDecodeError:
+        raise MalformedError("the message is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise MalformedError(f"the message is not JSON: {error.msg} at character {error.pos}") from None
+    except RecursionError:
+        raise MalformedError(f"the message is nested deeper than {MAX_DEPTH}") from None
+
+
+def load_object(raw: bytes) -> Object:
+    """The same, for a text that must be one object."""
+    value = loads(raw)
+    if not isinstance(value, dict):
+        raise MalformedError("the message is JSON, but not an object; send {…}")
+    return cast("Object", value)
+
+
+def _check_depth(raw: bytes) -> None:
+    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for token in _STRING_OR_BRACKET.finditer(raw):
+        first = token[0][:1]
+        if first in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise MalformedError(f"the message is nested deeper than {MAX_DEPTH}")
+        elif first in b"]}":
+            depth -= 1
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> Object:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise MalformedError(f"the name {twice[:60]!a} is given twice in one object; send it once")
+    return found
+
+
+def _decimal(text: str) -> Decimal:
+    if len(text) > MAX_DIGITS:
+        raise MalformedError(f"a number has {len(text)} characters; {MAX_DIGITS} are the most")
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise MalformedError(f"the number {text} is out of range") from None
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise MalformedError(f"a number has {len(text)} characters; {MAX_DIGITS} are the most")
+    return int(text)
+
+
+def _constant(text: str) -> NoReturn:
+    raise MalformedError(f"{text} is not a number that can be billed", "quantity_invalid")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_float=_decimal, parse_int=_integer, parse_constant=_constant
+)
