@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, Strict, StringConstraints
 
 from fleetmeter_api.base import Model, Rule
 from fleetmeter_api.values import Code, Day, Line, Name, TimeZone
@@ -19,7 +19,7 @@ TaxId = Annotated[
 Iban = Annotated[
     str, StringConstraints(min_length=15, max_length=42, pattern=r"^[A-Z]{2}[0-9]{2}[A-Z0-9 ]+$")
 ]
-GraceSeconds = Annotated[int, Field(ge=0, le=7_776_000)]
+GraceSeconds = Annotated[int, Strict(), Field(ge=0, le=7_776_000)]
 
 
 class Customer(Model):
@@ -46,7 +46,7 @@ class Contract(Model):
     valid_from: Day = Field(description="The first day of the contract, in its time zone.")
     valid_to: Day | None = Field(default=None, description="The day after the last; absent while it runs.")
     time_zone: TimeZone | None = Field(default=None, description="The IANA zone of the contract's periods.")
-    anchor_day: Annotated[int, Field(ge=1, le=31)] | None = Field(
+    anchor_day: Annotated[int, Strict(), Field(ge=1, le=31)] | None = Field(
         default=None, description="The day that starts a period, clamped to the month's end."
     )
     grace_period_seconds: GraceSeconds | None = Field(

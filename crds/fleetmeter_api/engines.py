@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, Strict, StringConstraints
 
 from fleetmeter_api.base import Model, Rule, immutable
 from fleetmeter_api.values import ByteSize, CpuAmount, Host, Port, SecretName
@@ -82,7 +82,7 @@ class EmbeddedBroker(Model):
     heap: ByteSize | None = Field(
         default=None, description="The Java heap; absent means the image's default."
     )
-    partitions: Annotated[int, Field(ge=1, le=512)] = Field(
+    partitions: Annotated[int, Strict(), Field(ge=1, le=512)] = Field(
         default=DEFAULT_PARTITIONS,
         description="Partitions of the usage topic: how many consumers can share the work.",
     )

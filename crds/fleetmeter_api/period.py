@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 from fleetmeter_api.base import Model, Rule, immutable, keyed_by
 from fleetmeter_api.conditions import Condition
 from fleetmeter_api.document import Document
-from fleetmeter_api.values import Count, Instant, Name
+from fleetmeter_api.values import Count, Flag, Instant, Name
 
 CloseMode = Literal["Auto", "Manual"]
 PeriodPhase = Literal["Pending", "Open", "Grace", "Waiting", "Closing", "Final", "Failed"]
@@ -36,7 +36,7 @@ class BillingPeriodSpec(Model):
     close: CloseMode = Field(
         default="Auto", description="Auto closes after the cut-off; Manual waits until it is set to Auto."
     )
-    suspend: bool = Field(default=False, description="Whether the close pauses.")
+    suspend: Flag = Field(default=False, description="Whether the close pauses.")
 
     RULES = (
         Rule(

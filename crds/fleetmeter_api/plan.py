@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 from fleetmeter_api.base import Model, Rule, immutable, keyed_by
 from fleetmeter_api.conditions import Condition
 from fleetmeter_api.document import Document
-from fleetmeter_api.values import BoundText, Code, Count, DecimalText, Instant, Line, MetricCode, Name
+from fleetmeter_api.values import BoundText, Code, Count, DecimalText, Flag, Instant, Line, MetricCode, Name
 
 Measure = Literal["Quantity", "ActiveDevices"]
 PricingModel = Literal["PerUnit", "Graduated", "Volume"]
@@ -171,7 +171,7 @@ class PricingPlanStatus(Model):
     config_map_name: Annotated[str, StringConstraints(max_length=253)] | None = Field(
         default=None, description="The immutable ConfigMap that carries the plan to the workers."
     )
-    in_use: bool | None = Field(default=None, description="Whether a contract of a region names the plan.")
+    in_use: Flag | None = Field(default=None, description="Whether a contract of a region names the plan.")
     used_by: Annotated[tuple[Name, ...], Field(max_length=64)] = Field(
         default=(), description="The regions whose contracts name the plan."
     )

@@ -3,14 +3,24 @@
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, Strict, StringConstraints
 
 from fleetmeter_api.base import Model, Rule, immutable, keyed_by, unordered_set
 from fleetmeter_api.conditions import Condition
 from fleetmeter_api.contract import GraceSeconds, LateUsagePolicy
 from fleetmeter_api.document import Document
 from fleetmeter_api.engines import Broker, Mqtt, Resources, Store
-from fleetmeter_api.values import Count, Day, DecimalText, Instant, MetricCode, Name, SecretName, TimeZone
+from fleetmeter_api.values import (
+    Count,
+    Day,
+    DecimalText,
+    Flag,
+    Instant,
+    MetricCode,
+    Name,
+    SecretName,
+    TimeZone,
+)
 
 Interval = Literal["Month", "Week", "Day"]
 MetricKind = Literal["Delta", "Cumulative", "Gauge"]
@@ -63,7 +73,7 @@ class Calendar(Model):
     time_zone: Annotated[TimeZone, immutable("calendar.timeZone")] = Field(
         default="UTC", description="The IANA time zone in which periods start at midnight."
     )
-    anchor_day: Annotated[int, Field(ge=1, le=31), immutable("calendar.anchorDay")] = Field(
+    anchor_day: Annotated[int, Strict(), Field(ge=1, le=31), immutable("calendar.anchorDay")] = Field(
         default=1,
         description="The day that starts a period: of the month, clamped to its end; of the week by ISO.",
     )
@@ -164,15 +174,15 @@ class DeviceClass(Model):
         default="Quarantine",
         description="What an implausible device time leads to: Quarantine, Received or Hybrid.",
     )
-    tolerance_seconds: Annotated[int, Field(ge=0, le=86_400)] = Field(
+    tolerance_seconds: Annotated[int, Strict(), Field(ge=0, le=86_400)] = Field(
         default=300,
         description="How far device time and receive time may differ and still agree, in seconds.",
     )
-    max_offline_seconds: Annotated[int, Field(ge=0, le=31_536_000)] = Field(
+    max_offline_seconds: Annotated[int, Strict(), Field(ge=0, le=31_536_000)] = Field(
         default=DEFAULT_MAX_OFFLINE_SECONDS,
         description="How long a device may store usage before it sends it, in seconds.",
     )
-    future_tolerance_seconds: Annotated[int, Field(ge=0, le=86_400)] = Field(
+    future_tolerance_seconds: Annotated[int, Strict(), Field(ge=0, le=86_400)] = Field(
         default=300, description="How far ahead of the receive time a device's time may be, in seconds."
     )
     identity_methods: Annotated[
@@ -230,7 +240,9 @@ class Backfill(Model):
 class Workers(Model):
     """How many pods of a stage run, and what each may use."""
 
-    replicas: Annotated[int, Field(ge=0, le=64)] = Field(default=1, description="How many pods run.")
+    replicas: Annotated[int, Strict(), Field(ge=0, le=64)] = Field(
+        default=1, description="How many pods run."
+    )
     resources: Resources | None = Field(default=None, description="What each pod may use.")
 
 
@@ -246,14 +258,14 @@ class Api(Model):
 class Retention(Model):
     """How long data stays."""
 
-    queue_hours: Annotated[int, Field(ge=1, le=20_000)] = Field(
+    queue_hours: Annotated[int, Strict(), Field(ge=1, le=20_000)] = Field(
         default=360,
         description="How long Kafka keeps usage, in hours: at least 1.5 times offline plus grace.",
     )
-    event_years: Annotated[int, Field(ge=1, le=30)] = Field(
+    event_years: Annotated[int, Strict(), Field(ge=1, le=30)] = Field(
         default=10, description="How long the ledger keeps events, in years; 6 and 10 are usual."
     )
-    legal_hold: bool = Field(default=False, description="Whether nothing may be deleted, whatever its age.")
+    legal_hold: Flag = Field(default=False, description="Whether nothing may be deleted, whatever its age.")
 
 
 class Residency(Model):
@@ -302,7 +314,7 @@ class BillingRegionSpec(Model):
     deletion_policy: DeletionPolicy = Field(
         default="Retain", description="What becomes of the data when the region is deleted: Retain or Delete."
     )
-    suspend: bool = Field(default=False, description="Whether closing pauses; usage is still taken in.")
+    suspend: Flag = Field(default=False, description="Whether closing pauses; usage is still taken in.")
 
     RULES = (
         Rule(

@@ -1,9 +1,10 @@
 """The scalar types of the models: names, codes, decimal strings, instants, days, time zones, sizes."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -11,14 +12,17 @@ from pydantic import (
     BeforeValidator,
     Field,
     PlainSerializer,
+    Strict,
     StringConstraints,
     WithJsonSchema,
 )
 
+Parsed = TypeVar("Parsed")
+
 DECIMAL_PATTERN = r"^(0|[1-9][0-9]{0,9})(\.[0-9]{1,12})?$"
 BOUND_PATTERN = r"^(0|[1-9][0-9]{0,9})(\.[0-9]{0,11}[1-9])?$"
 INSTANT_PATTERN = (
-    r"^20[0-9]{2}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
+    r"^20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})$"
 )
 DAY_PATTERN = r"^20[0-9]{2}-[0-9]{2}-[0-9]{2}$"
 TIME_ZONE_PATTERN = r"^(UTC|[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){1,2})$"
@@ -45,11 +49,19 @@ def _bound(value: Any) -> Decimal:
     return bound
 
 
+def _parsed(value: str, parse: Callable[[str], Parsed]) -> Parsed:
+    try:
+        return parse(value)
+    except ValueError:
+        # Python's own message repeats the value, which a refusal must not.
+        raise ValueError("no such date or time in the calendar; check month, day and hour") from None
+
+
 def _instant(value: Any) -> datetime:
     if isinstance(value, str):
         if not re.fullmatch(INSTANT_PATTERN.strip("^$"), value):
             raise ValueError("write an instant as RFC 3339 with an offset, for example 2023-01-01T00:00:00Z")
-        value = datetime.fromisoformat(value.upper())
+        value = _parsed(value, datetime.fromisoformat)
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise ValueError("an instant needs a date, a time and an offset, for example 2023-01-01T00:00:00Z")
     return value.astimezone(UTC)
@@ -59,7 +71,7 @@ def _day(value: Any) -> date:
     if isinstance(value, str):
         if not re.fullmatch(DAY_PATTERN.strip("^$"), value):
             raise ValueError("write a day as YYYY-MM-DD, from 2000 to 2099")
-        value = date.fromisoformat(value)
+        value = _parsed(value, date.fromisoformat)
     if not isinstance(value, date) or isinstance(value, datetime):
         raise ValueError("write a day as YYYY-MM-DD, without a time")
     if not 2000 <= value.year < 2100:
@@ -145,7 +157,7 @@ Host = Annotated[
 ]
 """A host name or an address."""
 
-Port = Annotated[int, Field(ge=1, le=65535)]
+Port = Annotated[int, Strict(), Field(ge=1, le=65535)]
 """A TCP port."""
 
 ByteSize = Annotated[
@@ -158,5 +170,8 @@ CpuAmount = Annotated[
 ]
 """Processor time: whole cores as `2`, thousandths as `250m`; a quoted string."""
 
-Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
+Flag = Annotated[bool, Strict()]
+"""True or false, and no text that means it."""
+
+Count = Annotated[int, Strict(), Field(ge=0, le=2**53 - 1)]
 """A count that JSON numbers carry exactly."""

@@ -115,6 +115,14 @@ def test_a_contract_ends_after_it_starts() -> None:
 
 
 @pytest.mark.parametrize(
+    "field", [{"anchorDay": "1"}, {"anchorDay": True}, {"gracePeriodSeconds": 1.0}, {"plan": 1}]
+)
+def test_a_value_of_another_type_is_refused_as_the_cluster_does(field: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        contract(**field)
+
+
+@pytest.mark.parametrize(
     ("one", "two", "overlap"),
     [
         (("2023-01-01", None), ("2030-01-01", None), True),
