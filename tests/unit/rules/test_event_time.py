@@ -75,6 +75,17 @@ def test_sent_at_cancels_a_clock_that_is_wrong_by_a_constant(error: timedelta) -
     assert (found.at, found.method, found.offset) == (R - 48 * HOUR, TimeMethod.SENT_AT, -error)
 
 
+def test_a_long_way_and_a_late_clock_look_the_same_and_both_stay_in() -> None:
+    queued = resolved(DeviceTime(event_at=R - 50 * HOUR, sent_at=R - 48 * HOUR))
+    assert queued.at == R - 2 * HOUR
+    assert queued.uncertainty > 48 * HOUR
+    assert queued.straddles(datetime(2026, 4, 1, tzinfo=UTC), datetime(2026, 5, 1, tzinfo=UTC))
+    credible_no_more = resolved(DeviceTime(event_at=R - 9000 * HOUR, sent_at=R - 8998 * HOUR))
+    assert credible_no_more.uncertainty < timedelta(minutes=1)
+    fast = resolved(DeviceTime(event_at=R + 48 * HOUR, sent_at=R + 50 * HOUR))
+    assert fast.uncertainty < timedelta(minutes=1)
+
+
 def test_a_clock_that_was_set_between_event_and_sending_is_no_pair() -> None:
     stepped = DeviceTime(event_at=R - 3 * HOUR, sent_at=R, clock_stepped=True)
     assert isinstance(resolve_event_time(stepped, R, RULES), Ambiguous)

@@ -119,8 +119,6 @@ def test_the_epoch_is_the_boot_unless_told_otherwise() -> None:
         "0001-01-01T00:00:00Z",
         "9999-12-31T23:59:59-23:59",
         "2026-02-30T00:00:00Z",
-    ]
-    + [
         "2026-03-31T24:00:00Z",
         "２０２６-03-31T00:00:00Z",
         "",
@@ -224,7 +222,7 @@ HOSTILE: dict[str, bytes] = {
     "duplicate key": text()[:-1] + b', "device": "other"}',
     "duplicate key deep inside": text(x=1).replace(b'"x": 1', b'"x": {"a": 1, "a": 2}'),
     "nested lists": b"[" * 100_000 + b"]" * 100_000,
-    "nested objects": b'{"a":' * 50_000 + b"1" + b"}" * 50_000,
+    "nested objects": b'{"a":' * 40_000 + b"1" + b"}" * 40_000,
     "nested inside": text(x=1).replace(b'"x": 1', b'"x": ' + b"[" * 40 + b"]" * 40),
     "digits without end": text(x=1).replace(b'"x": 1', b'"x": ' + b"9" * 5000),
     "exponent without end": text(x=1).replace(b'"x": 1', b'"x": 1e' + b"9" * 50),

@@ -1,0 +1,50 @@
+"""Tables and JSON on standard output, the same way in every command."""
+
+import json
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+class Output(StrEnum):
+    """How a command answers."""
+
+    table = "table"
+    json = "json"
+
+
+OutputOption = Annotated[
+    Output, typer.Option("--output", "-o", help="A table for people, or JSON for programs.")
+]
+
+
+def console() -> Console:
+    """Standard output as it is now: colours on a terminal only."""
+    return Console(highlight=False, soft_wrap=False)
+
+
+def show(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str, right: Sequence[str] = ()
+) -> None:
+    """Print a table; `right` names the columns of numbers, `empty` is said where there are no rows."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    out = console()
+    if table.row_count == 0:
+        out.print(empty, style="dim")
+        return
+    out.print(table)
+
+
+def show_json(value: Any) -> None:
+    """Print JSON, indented."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,0 +1,118 @@
+"""Real engines on loopback: started once a session; a fresh database and topic for each test."""
+
+import itertools
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from fleetmeter_local.engines import Kafka, Mosquitto, Postgres
+
+TEMPLATE = "fleetmeter_template"
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Database:
+    """A migrated database of one test."""
+
+    server: Postgres
+    name: str
+
+    def dsn(self, user: str = "postgres") -> str:
+        """A connection string for psycopg."""
+        return self.server.dsn(self.name, user)
+
+    def environment(self, user: str = "postgres") -> dict[str, str]:
+        """The PG* variables of a worker."""
+        return self.server.environment(self.name, user)
+
+
+@pytest.fixture(scope="session")
+def engines_directory() -> Iterator[Path]:
+    """A directory that the engines' own accounts can enter; pytest's is closed to them."""
+    directory = Path(tempfile.mkdtemp(prefix="fleetmeter-tests-"))
+    directory.chmod(0o711)
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def engine_logs(engines_directory: Path) -> Path:
+    """Where the engines write their logs."""
+    return engines_directory / "logs"
+
+
+@pytest.fixture(scope="session")
+def kafka(engines_directory: Path, engine_logs: Path) -> Iterator[Kafka]:
+    """A running Kafka."""
+    engine = Kafka(engines_directory, engine_logs)
+    engine.start()
+    try:
+        engine.await_ready()
+        yield engine
+    finally:
+        engine.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres(engines_directory: Path, engine_logs: Path) -> Iterator[Postgres]:
+    """A running PostgreSQL."""
+    engine = Postgres(engines_directory, engine_logs)
+    engine.start()
+    try:
+        engine.await_ready()
+        yield engine
+    finally:
+        engine.stop()
+
+
+@pytest.fixture(scope="session")
+def mosquitto(engines_directory: Path, engine_logs: Path) -> Iterator[Mosquitto]:
+    """A running Mosquitto with the region's users."""
+    engine = Mosquitto(engines_directory, engine_logs)
+    engine.start()
+    try:
+        engine.await_ready()
+        yield engine
+    finally:
+        engine.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres: Postgres, kafka: Kafka) -> str:
+    """The name of a migrated database that the tests' databases are copied from."""
+    postgres.create_database(TEMPLATE)
+    environment = {
+        **postgres.environment(TEMPLATE),
+        "FLEETMETER_KAFKA_BOOTSTRAP": kafka.bootstrap,
+    }
+    command = [sys.executable, "-m", "fleetmeter_workers", "migrate"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"migrate failed:\n{done.stdout}\n{done.stderr}"
+    return TEMPLATE
+
+
+@pytest.fixture
+def database(postgres: Postgres, migrated_template: str) -> Iterator[Database]:
+    """A fresh migrated database."""
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{migrated_template}"'.encode())
+    yield Database(postgres, name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def topic(kafka: Kafka) -> Iterator[str]:
+    """A fresh topic with four partitions and LogAppendTime."""
+    name = f"usage-{next(_numbers)}"
+    kafka.create_topic(name)
+    yield name
+    kafka.delete_topic(name)

@@ -1,0 +1,426 @@
+"""A real API server with its controllers, stand-ins for kubelet and /status, the operator as a process."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from fleetmeter_api.manifests import KINDS
+from fleetmeter_cluster import binaries
+from fleetmeter_local.ports import free_port
+from fleetmeter_operator.cluster import kinds
+
+Object = dict[str, Any]
+HERE = Path(__file__).parent
+AUDIT = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata", "users": ["operator"]}, {"level": "None"}],
+}
+CONTROLLERS = "*,-nodeipam,-nodelifecycle,-serviceaccount,-serviceaccount-token"
+IMAGES = json.dumps({part: f"localhost/{part}:dev" for part in ("workers", "kafka", "postgres", "mosquitto")})
+WRITES = {"create", "update", "patch", "delete", "deletecollection"}
+
+
+@dataclass
+class Plane:
+    """etcd, kube-apiserver and kube-controller-manager; no kubelet, so pods exist and never run."""
+
+    directory: Path
+    port: int
+    admin: httpx.Client
+    server: subprocess.Popen[bytes]
+
+    def kubeconfig(self, user: str) -> Path:
+        """A kubeconfig of a user of the token file."""
+        path = self.directory / f"{user}.kubeconfig"
+        authority = str(self.directory / "certs" / "apiserver.crt")
+        cluster = {"server": f"https://127.0.0.1:{self.port}", "certificate-authority": authority}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "it",
+            "contexts": [{"name": "it", "context": {"cluster": "it", "user": user}}],
+            "clusters": [{"name": "it", "cluster": cluster}],
+            "users": [{"name": user, "user": {"token": f"{user}-token"}}],
+        }
+        path.write_text(yaml.safe_dump(config))
+        return path
+
+    def audited(self, namespace: str) -> list[tuple[str, str]]:
+        """What the operator asked of the API server in a namespace: verb and resource, in order."""
+        entries = (json.loads(line) for line in (self.directory / "audit.log").read_text().splitlines())
+        return [
+            (entry["verb"], entry["objectRef"]["resource"])
+            for entry in entries
+            if entry.get("objectRef", {}).get("namespace") == namespace
+        ]
+
+
+@pytest.fixture(scope="session")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+    directory = tmp_path_factory.mktemp("plane")
+    with ExitStack() as stack:
+        server, port = start(directory, stack)
+        admin = stack.enter_context(
+            httpx.Client(
+                base_url=f"https://127.0.0.1:{port}",
+                headers={"Authorization": "Bearer admin-token"},
+                verify=False,
+                timeout=30,
+            )
+        )
+        plane = Plane(directory, port, admin, server)
+        await_true(lambda: answers(admin, "/readyz"), "the API server", 60)
+        config = ("--kubeconfig", str(plane.kubeconfig("admin")))
+        flags = (f"--controllers={CONTROLLERS}", "--leader-elect=false", "--secure-port=0")
+        spawn(directory, stack, "kube-controller-manager", *config, *flags)
+        for kind in KINDS:
+            path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+            admin.post(path, json=kind.definition()).raise_for_status()
+        for kind in kinds.CUSTOM:
+            await_true(lambda of=kind: answers(admin, kinds.path(of, "default")), f"kind {kind}", 30)
+        yield plane
+
+
+def start(directory: Path, stack: ExitStack) -> tuple[subprocess.Popen[bytes], int]:
+    etcd, peer, port = free_port(), free_port(), free_port()
+    store = f"http://127.0.0.1:{etcd}"
+    key = directory / "accounts.key"
+    subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
+    tokens = "admin-token,admin,admin,system:masters\noperator-token,operator,operator\n"
+    (directory / "tokens.csv").write_text(tokens)
+    (directory / "audit.yaml").write_text(yaml.safe_dump(AUDIT))
+    urls = (f"--listen-client-urls={store}", f"--advertise-client-urls={store}")
+    own = (f"--data-dir={directory}/etcd", f"--listen-peer-urls=http://127.0.0.1:{peer}", "--unsafe-no-fsync")
+    spawn(directory, stack, "etcd", *urls, *own)
+    options = {
+        "etcd-servers": store,
+        "secure-port": port,
+        "bind-address": "127.0.0.1",
+        "cert-dir": directory / "certs",
+        "service-account-key-file": key,
+        "service-account-signing-key-file": key,
+        "service-account-issuer": "https://kubernetes.default.svc",
+        "service-cluster-ip-range": "10.96.0.0/16",
+        "authorization-mode": "RBAC",
+        "token-auth-file": directory / "tokens.csv",
+        "disable-admission-plugins": "ServiceAccount",
+        "audit-policy-file": directory / "audit.yaml",
+        "audit-log-path": directory / "audit.log",
+    }
+    flags = [f"--{name}={value}" for name, value in options.items()]
+    return spawn(directory, stack, "kube-apiserver", *flags), port
+
+
+def spawn(directory: Path, stack: ExitStack, program: str, *flags: str) -> subprocess.Popen[bytes]:
+    """Start a program of the cluster; the stack kills it."""
+    log = stack.enter_context((directory / f"{program}.log").open("wb"))
+    process = subprocess.Popen([binaries.path(program), *flags], stdout=log, stderr=log)
+    stack.callback(process.wait)
+    stack.callback(process.kill)
+    return process
+
+
+def answers(client: httpx.Client, path: str) -> bool:
+    try:
+        return client.get(path).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def await_true(check: Callable[[], Any], what: str, seconds: float = 30) -> None:
+    """Poll until the check holds; fail with what was waited for."""
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.2)
+
+
+@dataclass
+class Site:
+    """One namespace with the operator's Role, and what stands in for nodes and workers."""
+
+    plane: Plane
+    namespace: str
+    directory: Path
+    reports: dict[str, Object] = field(default_factory=dict[str, Object])
+    outcomes: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+    starved: set[str] = field(default_factory=set[str])
+    process: subprocess.Popen[bytes] | None = None
+    probe_port: int = 0
+    status_url: str = ""
+
+    def get(self, kind: str, name: str) -> Object | None:
+        answer = self.plane.admin.get(kinds.path(kind, self.namespace, name))
+        return answer.json() if answer.is_success else None
+
+    def every(self, kind: str, selector: str = "") -> list[Object]:
+        query = {"labelSelector": selector}
+        return self.plane.admin.get(kinds.path(kind, self.namespace), params=query).json()["items"]
+
+    def names(self, kind: str, selector: str = "") -> list[str]:
+        return [each["metadata"]["name"] for each in self.every(kind, selector)]
+
+    def create(self, body: Object) -> None:
+        answer = self.plane.admin.post(kinds.path(body["kind"], self.namespace), json=body)
+        assert answer.is_success, answer.text
+
+    def patch(self, kind: str, name: str, body: Object, subresource: str = "") -> None:
+        path = kinds.path(kind, self.namespace, name, subresource)
+        headers = {"Content-Type": "application/merge-patch+json"}
+        answer = self.plane.admin.patch(path, content=json.dumps(body), headers=headers)
+        assert answer.is_success or answer.status_code in (404, 409), answer.text
+
+    def delete(self, kind: str, name: str) -> None:
+        self.plane.admin.delete(kinds.path(kind, self.namespace, name)).raise_for_status()
+
+    def condition(self, kind: str, name: str, type_: str) -> tuple[str, str, str]:
+        live = self.get(kind, name) or {}
+        for found in live.get("status", {}).get("conditions", []):
+            if found["type"] == type_:
+                return found["status"], found["reason"], found["message"]
+        return "", "", ""
+
+    def phase(self, kind: str, name: str) -> str:
+        return (self.get(kind, name) or {}).get("status", {}).get("phase", "")
+
+    def phases(self) -> list[str]:
+        return [each.get("status", {}).get("phase", "") for each in self.every("BillingPeriod")]
+
+    def writes(self) -> list[tuple[str, str]]:
+        """What the operator wrote here, by the audit log."""
+        return [(verb, what) for verb, what in self.plane.audited(self.namespace) if verb in WRITES]
+
+    def start_operator(self, resync_seconds: float = 2) -> None:
+        self.probe_port = free_port()
+        env = {
+            **os.environ,
+            "KUBECONFIG": str(self.plane.kubeconfig("operator")),
+            "WATCH_NAMESPACE": self.namespace,
+            "JURISDICTION": "EU",
+            "FLEETMETER_IMAGES": IMAGES,
+            "FLEETMETER_LISTEN": "127.0.0.1",
+            "FLEETMETER_PORT": str(self.probe_port),
+            "FLEETMETER_STATUS_URL": self.status_url,
+            "FLEETMETER_RESYNC_SECONDS": str(resync_seconds),
+        }
+        with (self.directory / "operator.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "fleetmeter_operator"], env=env, stdout=log, stderr=log
+            )
+        await_true(lambda: self.probe("readyz") == 200, "the operator to be ready", 30)
+
+    def stop_operator(self, how: int = signal.SIGKILL) -> int:
+        assert self.process is not None
+        self.process.send_signal(how)
+        return self.process.wait(timeout=30)
+
+    def probe(self, what: str) -> int:
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.probe_port}/{what}", timeout=5).status_code
+        except httpx.HTTPError:
+            return 0
+
+    def rounds(self, kind: str = "BillingRegion") -> int:
+        """How often the operator has reconciled the kind, by its own metric."""
+        text = httpx.get(f"http://127.0.0.1:{self.probe_port}/metrics", timeout=5).text
+        lines = [line for line in text.splitlines() if f'kind="{kind}"' in line]
+        return sum(int(line.split()[-1]) for line in lines)
+
+    def resident(self) -> int:
+        """The operator's resident memory, in MiB."""
+        assert self.process is not None
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) // 1024
+
+    def log(self) -> str:
+        return (self.directory / "operator.log").read_text()
+
+    def run_pods(self) -> None:
+        """What a kubelet would do at once: run each pod, end each Job's pod with its next outcome."""
+        for pod in self.every("Pod"):
+            name, labels = pod["metadata"]["name"], pod["metadata"]["labels"]
+            if pod["status"].get("phase") in ("Succeeded", "Failed"):
+                continue
+            component = labels.get("app.kubernetes.io/component", "")
+            period = labels.get("fleetmeter.io/period", "")
+            if component in self.starved:
+                self.patch("Pod", name, {"status": waiting(component)}, "status")
+            elif component in ("migrate", "close"):
+                code = self.outcomes[period].pop(0) if self.outcomes.get(period) else 0
+                if period and code == 0:
+                    self.seal(period)
+                self.patch("Pod", name, {"status": ended(component, code)}, "status")
+            elif pod["status"].get("phase") != "Running":
+                self.patch("Pod", name, {"status": running()}, "status")
+
+    def seal(self, period: str) -> None:
+        """The ledger after a close: all contract periods of the period are final."""
+        report = self.reports[period.rsplit("-", 1)[0]]["periods"][period]
+        report.update(
+            final=report["contractPeriods"], open=0, sealable=False, invoices=report["contractPeriods"]
+        )
+
+    def report(self, region: str, *periods: str, **more: Any) -> None:
+        """What the region says at /status: periods that are sealable, one contract period each."""
+        each = {"contractPeriods": 1, "open": 1, "events": 739, "duplicates": 2, "sealable": True}
+        self.reports[region] = {
+            "consumer": {"lag": 0},
+            "contracts": {"loaded": 1, "refused": []},
+            "periods": {f"{region}-{period}": dict(each) for period in periods},
+            **more,
+        }
+
+
+def running() -> Object:
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return {
+        "phase": "Running",
+        "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": now}],
+    }
+
+
+def ended(container: str, code: int) -> Object:
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    words = {65: "plan iot is not there", 75: "UsagePending"}.get(code, "")
+    state = {"terminated": {"exitCode": code, "message": words, "startedAt": now, "finishedAt": now}}
+    return {"phase": "Failed" if code else "Succeeded", "containerStatuses": [status_of(container, state)]}
+
+
+def waiting(component: str) -> Object:
+    secret = f'secret "eu-{component}-auth" not found'
+    state = {"waiting": {"reason": "CreateContainerConfigError", "message": secret}}
+    return {"phase": "Pending", "conditions": [], "containerStatuses": [status_of(component, state)]}
+
+
+def status_of(container: str, state: Mapping[str, Any]) -> Object:
+    fixed = {"image": "i", "imageID": "i", "ready": False, "restartCount": 0}
+    return {"name": container, "state": dict(state), **fixed}
+
+
+def region(name: str = "eu", **spec: Any) -> Object:
+    """A region of three months that have ended long ago."""
+    return {
+        "apiVersion": "fleetmeter.io/v1alpha1",
+        "kind": "BillingRegion",
+        "metadata": {"name": name},
+        "spec": {
+            "jurisdiction": "EU",
+            "calendar": {"firstPeriod": "2023-01-01", "lastPeriod": "2023-03-01"},
+            "metrics": [{"code": "messages", "kind": "Delta", "unit": "message"}],
+            "contracts": {"secretNames": ["eu-contracts"]},
+            "invoicing": {"sellerSecretName": "eu-seller", "series": "EU"},
+            "broker": {"type": "Embedded", "embedded": {"storage": "1024Mi"}},
+            "store": {"type": "Embedded"},
+            "mqtt": {"type": "Embedded"},
+            **spec,
+        },
+    }
+
+
+@pytest.fixture(name="region")
+def region_body() -> Callable[..., Object]:
+    return region
+
+
+@pytest.fixture(name="plan")
+def plan_body() -> Callable[..., Object]:
+    charge = {"name": "messages", "metric": "messages", "model": "PerUnit", "unitPrice": "0.01"}
+    versions = [{"version": "1", "effectiveFrom": "2022-01-01T00:00:00Z", "charges": [charge]}]
+
+    def body(**spec: Any) -> Object:
+        return {
+            "apiVersion": "fleetmeter.io/v1alpha1",
+            "kind": "PricingPlan",
+            "metadata": {"name": "iot"},
+            "spec": {"currency": "EUR", "versions": versions, **spec},
+        }
+
+    return body
+
+
+@pytest.fixture(name="await_true")
+def await_true_function() -> Callable[..., None]:
+    return await_true
+
+
+@pytest.fixture
+def site(plane: Plane, tmp_path: Path) -> Iterator[Site]:
+    namespace = f"it-{uuid.uuid4().hex[:8]}"
+    admin = plane.admin
+    admin.post("/api/v1/namespaces", json={"metadata": {"name": namespace}}).raise_for_status()
+    rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
+    rules = yaml.safe_load((HERE / "role.yaml").read_text())
+    admin.post(f"{rbac}/roles", json={"metadata": {"name": "operator"}, "rules": rules}).raise_for_status()
+    binding = {
+        "metadata": {"name": "operator"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "operator"},
+        "subjects": [{"kind": "User", "name": "operator", "apiGroup": "rbac.authorization.k8s.io"}],
+    }
+    admin.post(f"{rbac}/rolebindings", json=binding).raise_for_status()
+    site = Site(plane, namespace, tmp_path)
+    with status_server(site), kubelet(site):
+        yield site
+        if site.process is not None and site.process.poll() is None:
+            site.stop_operator()
+    admin.delete(f"/api/v1/namespaces/{namespace}")
+
+
+@contextlib.contextmanager
+def status_server(site: Site) -> Iterator[None]:
+    """Serves each region's report; a region without one does not answer."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            report = site.reports.get(self.path.strip("/"))
+            self.send_response(200 if report is not None else 503)
+            self.end_headers()
+            self.wfile.write(json.dumps(report or {}).encode())
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the library's name)
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    site.status_url = f"http://127.0.0.1:{server.server_port}/{{region}}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextlib.contextmanager
+def kubelet(site: Site) -> Iterator[None]:
+    """Runs the site's pods until the end; an API server that does not answer is waited for."""
+    done = threading.Event()
+
+    def work() -> None:
+        while not done.wait(0.3):
+            with contextlib.suppress(httpx.HTTPError):
+                site.run_pods()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(timeout=60)

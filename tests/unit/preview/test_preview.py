@@ -1,0 +1,164 @@
+"""Preview: the command, its outputs, and what it says about files that it can't use."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from fleetmeter_cli.preview import preview
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+PLAN = """
+kind: PricingPlan
+metadata: {name: simple}
+spec:
+  currency: EUR
+  versions:
+    - version: "1"
+      effectiveFrom: "2026-01-01T00:00:00Z"
+      charges:
+        - {name: msg, metric: messages, model: PerUnit, unitPrice: "0.005"}
+        - {name: dev, metric: messages, measure: ActiveDevices, model: PerUnit, unitPrice: "2"}
+"""
+APP = typer.Typer()
+APP.command()(preview)
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(APP, [str(argument) for argument in arguments])
+
+
+def document(*arguments: object) -> dict[str, Any]:
+    result = run(*arguments, "-o", "json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.fixture
+def messages(tmp_path: Path) -> Path:
+    lines = [
+        {"device": "a", "epoch": 1, "seq": 1, "_timestamp": 1772323200000},
+        {"device": "a", "epoch": 1, "seq": 1, "_timestamp": 1772323260000},
+        {"device": "b", "epoch": 1, "seq": 1, "_timestamp": 1772323260500},
+        {"device": "b", "epoch": 1, "seq": 2, "items": "x", "_timestamp": 1772323260500},
+    ]
+    path = tmp_path / "messages.ndjson.gz"
+    path.write_bytes(gzip.compress("\n".join(map(json.dumps, lines)).encode()))
+    return path
+
+
+def test_the_json_output(messages: Path) -> None:
+    assert document(messages) == {
+        "read": 4,
+        "unusable": 1,
+        "periods": [
+            {
+                "customer": "default",
+                "metric": "messages",
+                "period": "2026-03",
+                "events": 2,
+                "duplicates": 1,
+                "late": 0,
+                "quarantined": {},
+                "quantity": "2",
+            }
+        ],
+    }
+
+
+def test_zones_and_anchors(messages: Path) -> None:
+    assert document(messages, "--time-zone", "America/New_York")["periods"][0]["period"] == "2026-02"
+    assert document(messages, "--anchor-day", 2)["periods"][0]["period"] == "2026-02"
+
+
+def test_amounts(messages: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(PLAN)
+    found = document(messages, "--plan", plan)
+    assert found["currency"] == "EUR"
+    assert [(a["charge"], a["quantity"], a["amount"]) for a in found["amounts"]] == [
+        ("msg", "2", "0.01"),
+        ("dev", "2", "4.00"),
+    ]
+    assert "4.00" in run(messages, "--plan", plan).stdout
+    plan.write_text(PLAN.replace("2026-01-01", "2027-01-01"))
+    late = document(messages, "--plan", plan)["amounts"]
+    assert [amount["amount"] for amount in late] == [None]
+
+
+def test_decisions_name_every_line(messages: Path, tmp_path: Path) -> None:
+    out = tmp_path / "decisions.ndjson"
+    assert run(messages, "--decisions", out).exit_code == 0
+    found = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(d["line"], d["verdict"], d["reason"]) for d in found] == [
+        (1, "billed", None),
+        (2, "duplicate", None),
+        (3, "billed", None),
+        (4, "unusable", "unparseable"),
+    ]
+    assert found[0] == {
+        "line": 1,
+        "file": "messages.ndjson.gz",
+        "event_id": found[1]["event_id"],
+        "device": "a",
+        "customer": "default",
+        "verdict": "billed",
+        "late": False,
+        "reason": None,
+        "event_time": "2026-03-01T00:00:00Z",
+        "method": "received",
+        "period": "2026-03",
+    }
+
+
+def test_the_table_is_for_people(messages: Path, tmp_path: Path) -> None:
+    registry = tmp_path / "registry.ndjson"
+    registry.write_text('{"uid": "a", "customer": "acme", "validFrom": "2026-01-01T00:00:00Z"}\n')
+    result = run(messages, "--registry", registry)
+    assert result.exit_code == 0
+    assert "acme" in result.stdout and "1 unknown" in result.stdout
+    assert "4 messages read; no usage: 1 unparseable" in result.stdout
+
+
+def test_a_region_gives_its_calendar_and_metrics(messages: Path) -> None:
+    region = EXAMPLES / "demo" / "region.yaml"
+    found = document(messages, "--region", region)
+    assert {period["metric"] for period in found["periods"]} == {"messages"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "option", "complaint"),
+    [
+        ("registry", "{}", "--registry", "line 1: uid and customer must be text"),
+        ("registry", "\n[1]", "--registry", "line 2"),
+        ("registry", '{"uid": "a", "customer": "c", "validFrom": "2026-01-01"}', "--registry", "no offset"),
+        ("plan", "kind: ConfigMap", "--plan", "holds these plans: none"),
+        ("plan", PLAN + "---" + PLAN, "--plan", "--plan-name"),
+        ("plan", PLAN.replace('"0.005"', "0.005"), "--plan", "unitPrice"),
+        ("plan", PLAN.replace("EUR", "XXX"), "--plan", "ISO 4217"),
+        ("plan", "a: [", "--plan", "is no YAML"),
+        ("region", "kind: BillingRegion", "--region", "region"),
+        ("region", "[]", "--region", "holds 0 BillingRegions"),
+    ],
+)
+def test_files_that_can_not_be_used(
+    messages: Path, tmp_path: Path, name: str, content: str, option: str, complaint: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    result = run(messages, option, path)
+    assert result.exit_code == 2
+    assert complaint in result.output.replace("\n", " ")
+    assert "Traceback" not in result.output
+
+
+def test_options_that_can_not_be_used(messages: Path, tmp_path: Path) -> None:
+    assert "IANA" in run(messages, "--time-zone", "Mars/Base").output.replace("\n", " ")
+    assert "anchor day 32" in run(messages, "--anchor-day", 32).output.replace("\n", " ")
+    cut = tmp_path / "cut.gz"
+    cut.write_bytes(messages.read_bytes()[:-12])
+    assert run(cut).exit_code == 2

@@ -1,0 +1,93 @@
+"""What the status is made of, as the ledger holds it: a handful of small indexed reads."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import product
+from typing import Final
+
+from fleetmeter_api.contract import Contract
+from fleetmeter_api.region import Region
+from fleetmeter_rules.calendar import billing_periods, calendar_of, period_name
+from fleetmeter_rules.contracts import Version
+from fleetmeter_workers.ledger import backfills, contracts, offsets, periods, quarantine
+from fleetmeter_workers.ledger.backfills import Backfill
+from fleetmeter_workers.ledger.contract_book import ContractBook
+from fleetmeter_workers.ledger.contracts import Refusal
+from fleetmeter_workers.ledger.database import Connection
+from fleetmeter_workers.ledger.offsets import PartitionOffset
+from fleetmeter_workers.ledger.periods import PeriodSummary
+
+_CLOCK_AND_SCHEMA: Final = (
+    "SELECT clock_timestamp(), coalesce((SELECT max(version) FROM fleetmeter.schema_migration), 0)"
+)
+_CONTRACTS: Final = "SELECT count(DISTINCT contract) FROM fleetmeter.contract_version"
+_PLANS: Final = "SELECT DISTINCT document ->> 'plan' FROM fleetmeter.contract_version ORDER BY 1"
+_OWN_CALENDARS: Final = (
+    "SELECT contract, version, loaded_at, document FROM fleetmeter.contract_version "
+    "WHERE contract IN (SELECT contract FROM fleetmeter.contract_version "
+    "WHERE document ?| '{timeZone,anchorDay,gracePeriodSeconds}') ORDER BY contract, version"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """The ledger at one moment, `now` by its own clock.
+
+    `cut_offs`: the latest cut-off of a billing period's contract periods, where it is not the region's.
+    """
+
+    now: datetime
+    schema_version: int
+    offsets: Mapping[int, PartitionOffset]
+    contracts_loaded: int
+    plans: tuple[str, ...]
+    refusals: tuple[Refusal, ...]
+    quarantined: dict[str, int]
+    backfills: Mapping[str, Backfill]
+    periods: Mapping[str, PeriodSummary]
+    cut_offs: Mapping[str, datetime]
+
+
+def read_numbers(connection: Connection, topic: str, region: Region) -> Numbers:
+    """Read everything in one transaction."""
+    with connection.transaction():
+        now, schema_version = connection.execute(_CLOCK_AND_SCHEMA).fetchall()[0]
+        summaries = {each.billing_period: each for each in periods.summaries(connection)}
+        return Numbers(
+            now=now,
+            schema_version=schema_version,
+            offsets=offsets.read_offsets(connection, topic),
+            contracts_loaded=connection.execute(_CONTRACTS).fetchall()[0][0],
+            plans=tuple(plan for (plan,) in connection.execute(_PLANS).fetchall()),
+            refusals=tuple(contracts.refusals(connection)),
+            quarantined=quarantine.counts(connection),
+            backfills=backfills.all_backfills(connection),
+            periods=summaries,
+            cut_offs=_cut_offs(connection, region, summaries.values(), now),
+        )
+
+
+def _cut_offs(
+    connection: Connection, region: Region, summaries: Iterable[PeriodSummary], now: datetime
+) -> dict[str, datetime]:
+    """The latest cut-off by billing period: of the rows, and of contracts with own terms and no row yet."""
+    latest = {each.billing_period: each.cutoff_at for each in summaries}
+    final = {each.billing_period for each in summaries if each.open + each.sealing == 0}
+    versions: dict[str, list[Version]] = {}
+    for contract, number, loaded_at, document in connection.execute(_OWN_CALENDARS).fetchall():
+        versions.setdefault(contract, []).append(
+            Version(number, loaded_at, Contract.model_validate(document))
+        )
+    book = ContractBook(region, {code: tuple(known) for code, known in versions.items()})
+    unsealed = [name for name in _names(region, now) if name not in final] if len(book) else []
+    for code, name in product(book.contracts, unsealed):
+        for period in book.periods_of(code, name, now):
+            latest[name] = max(period.cut_off, latest.get(name, period.cut_off))
+    return latest
+
+
+def _names(region: Region, now: datetime) -> list[str]:
+    spec = region.spec.calendar
+    found = billing_periods(calendar_of(spec), spec.first_period, spec.last_period, now)
+    return [period_name(region.name, bounds, spec.interval) for bounds in found]

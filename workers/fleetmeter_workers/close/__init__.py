@@ -1,0 +1,1 @@
+"""The close: contract periods of a billing period are sealed, priced and invoiced."""

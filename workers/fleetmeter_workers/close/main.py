@@ -1,0 +1,168 @@
+"""The close Job: seals the contract periods of one billing period, in contract order."""
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from fleetmeter_rules.calendar import billing_periods, calendar_of, period_name
+from fleetmeter_workers.api.queue import Queue, QueueAwayError
+from fleetmeter_workers.close import readiness
+from fleetmeter_workers.close.plans import DataError, load_plans, load_seller
+from fleetmeter_workers.close.seal import Book, seal
+from fleetmeter_workers.ledger import contracts, periods, registry
+from fleetmeter_workers.ledger.contract_book import ContractBook
+from fleetmeter_workers.ledger.database import AWAY, RETRY, Connection, connect
+from fleetmeter_workers.ledger.periods import ContractPeriod
+from fleetmeter_workers.settings import Settings, load_settings, read_region, require
+from fleetmeter_workers.telemetry import configure_logging
+
+_EX_DATAERR: Final = 65
+_EX_TEMPFAIL: Final = 75
+_LONGEST_LINE: Final = 190
+_SECOND: Final = 1.0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run came to: invoices written, contract periods verified, why others wait or cannot be
+    sealed."""
+
+    sealed: int = 0
+    verified: int = 0
+    waiting: list[str] = field(default_factory=list[str])
+    faults: list[str] = field(default_factory=list[str])
+
+    @property
+    def status(self) -> int:
+        """The exit code: 65 for bad data, 75 for not yet, 0 for final."""
+        if self.faults:
+            return _EX_DATAERR
+        return _EX_TEMPFAIL if self.waiting else 0
+
+    @property
+    def line(self) -> str:
+        """One short line for the Job's status, without customer data."""
+        if self.faults:
+            return self.faults[0]
+        if self.waiting:
+            return self.waiting[0]
+        return f"final: {self.sealed} invoices written, {self.verified} verified"
+
+
+def run(billing_period: str) -> int:
+    """Close the billing period: 0 final, 75 some contract period cannot be sealed yet, 65 data error."""
+    log = configure_logging("close")
+    settings = load_settings()
+    deadline = time.monotonic() + settings.engine_deadline_seconds
+    while True:
+        try:
+            outcome = _close(settings, billing_period, log)
+            break
+        except DataError as error:
+            outcome = Outcome(faults=[str(error)])
+            break
+        except (QueueAwayError, *AWAY) as error:
+            part = "Kafka" if isinstance(error, QueueAwayError) else "Postgres"
+            reason = str(error).strip().splitlines()[-1] if str(error) else type(error).__name__
+            if time.monotonic() > deadline:
+                outcome = Outcome(waiting=[f"EngineAway: {part} did not answer"])
+                break
+            log.warning("waiting", part=part, reason=reason, seconds_left=round(deadline - time.monotonic()))
+            time.sleep(_SECOND)
+    _tell(settings, outcome, billing_period, log)
+    return outcome.status
+
+
+def _tell(settings: Settings, outcome: Outcome, billing_period: str, log: Any) -> None:
+    """The last word: to the log, and to the file that Kubernetes shows as the pod's message."""
+    log.info(
+        "closed" if outcome.status == 0 else "not closed",
+        billing_period=billing_period,
+        status=outcome.status,
+        message=outcome.line,
+        sealed=outcome.sealed,
+        verified=outcome.verified,
+        waiting=len(outcome.waiting),
+        faults=len(outcome.faults),
+    )
+    # Outside a pod there is no such file, and nobody misses it.
+    with suppress(OSError):
+        settings.termination_log.write_text(outcome.line[:_LONGEST_LINE] + "\n", encoding="utf-8")
+
+
+def _close(settings: Settings, billing_period: str, log: Any) -> Outcome:
+    region = read_region(settings)
+    plans = load_plans(require(settings.plans_dir, "FLEETMETER_PLANS_DIR"))
+    seller = load_seller(require(settings.seller_file, "FLEETMETER_SELLER_FILE"))
+    queue = Queue(settings.kafka)
+    with connect("close") as connection:
+        book = Book(region, ContractBook(region, contracts.all_versions(connection)), plans, seller)
+        progress = readiness.look(connection, queue, region)
+        if not _started(book, billing_period, progress):
+            raise DataError(f"{billing_period} is no billing period of this region, or has not begun")
+        if not len(book.contracts):
+            return Outcome(waiting=["ContractsMissing: no contract is loaded"])
+        rows = _ensure_rows(connection, book, billing_period, progress)
+        return _seal_all(connection, book, rows, progress, queue, log)
+
+
+def _started(book: Book, billing_period: str, progress: readiness.Progress) -> bool:
+    calendar = book.region.spec.calendar
+    known = billing_periods(calendar_of(calendar), calendar.first_period, calendar.last_period, progress.now)
+    return billing_period in {period_name(book.region.name, bounds, calendar.interval) for bounds in known}
+
+
+def _ensure_rows(
+    connection: Connection, book: Book, billing_period: str, progress: readiness.Progress
+) -> list[ContractPeriod]:
+    """The contract periods of the billing period, also of contracts without any usage, in contract order."""
+    wanted = [
+        period
+        for contract in book.contracts.contracts
+        for period in book.contracts.periods_of(contract, billing_period, progress.now)
+    ]
+    with connection.transaction():
+        customers = registry.find_customers(connection, {period.customer for period in wanted})
+        periods.ensure(connection, wanted, customers)
+    return periods.of_billing_period(connection, billing_period)
+
+
+def _seal_all(
+    connection: Connection,
+    book: Book,
+    rows: Sequence[ContractPeriod],
+    progress: readiness.Progress,
+    queue: Queue,
+    log: Any,
+) -> Outcome:
+    """Seal what can be sealed; neither a hold nor bad data of one contract stops another."""
+    outcome = Outcome()
+    for place, row in enumerate(rows, start=1):
+        if row.phase != "final":
+            ready = readiness.judge(progress, queue, row.starts_at, row.ends_at, row.cutoff_at)
+            if not ready.sealable:
+                outcome.waiting.append(f"{ready.waiting_for}: {ready.message}")
+                continue
+        try:
+            number = _seal(connection, book, row.period_id)
+        except DataError as error:
+            outcome.faults.append(str(error))
+            log.error("cannot seal", contract_period=row.period_id, error=str(error))
+            continue
+        if number is None:
+            outcome.verified += 1
+        else:
+            outcome.sealed += 1
+            log.info("sealed", contract_period=row.period_id, number=number, place=place, of=len(rows))
+    return outcome
+
+
+def _seal(connection: Connection, book: Book, period_id: int) -> str | None:
+    """Seal one; a closer that met a consumer in a circle simply tries again."""
+    while True:
+        try:
+            return seal(connection, book, period_id)
+        except RETRY:
+            time.sleep(0.1)

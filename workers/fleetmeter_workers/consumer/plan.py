@@ -1,0 +1,215 @@
+"""The plan of a batch: from messages and what is known to candidates for the ledger; a pure step."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from fleetmeter_rules.event_time import Ambiguous, Resolved, resolve_event_time
+from fleetmeter_rules.identity import packed_key
+from fleetmeter_rules.instant import from_micros
+from fleetmeter_rules.ownership import owner_at
+from fleetmeter_wire.message import Decoded, Item
+from fleetmeter_workers.consumer.knowledge import Knowledge
+from fleetmeter_workers.consumer.record import Message
+from fleetmeter_workers.ledger.contract_book import Match, PeriodTerms
+from fleetmeter_workers.ledger.registry import Device
+
+_SECOND: Final = timedelta(seconds=1)
+_NO_METHOD: Final = -1
+_ENVELOPE: Final = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One item on its way into the ledger: who, what, when, and where it belongs if it is new.
+
+    `reason` and `detail` say why it is set aside whatever its period's phase is; None where nothing speaks
+    against billing it. `match` is the contract and period of T, `at_receipt` those of R for a contract that
+    defers.
+    """
+
+    message: Message
+    item: int
+    key: bytes
+    canonical: bytes | None
+    fingerprint: bytes
+    device_id: int
+    metric_id: int | None
+    quantity: Decimal
+    received_at: datetime
+    event_at: datetime | None
+    uncertainty: int
+    time_method: int
+    customer: str | None
+    match: Match | None
+    at_receipt: Match | None
+    reason: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a batch comes to before the ledger has been asked: every message, and the candidates in its
+    order."""
+
+    messages: Sequence[Message]
+    candidates: Sequence[Candidate]
+
+    @property
+    def periods(self) -> set[PeriodTerms]:
+        """The contract periods that the batch may write to."""
+        # The book hands out one object a period, so that telling them apart by it saves a hash an event.
+        matches = {id(match): match for c in self.candidates for match in (c.match, c.at_receipt) if match}
+        return {match.period for match in matches.values()}
+
+    @property
+    def backfills(self) -> set[str]:
+        """The backfills that the batch's messages name."""
+        return {m.headers.backfill for m in self.messages if m.headers is not None and m.headers.backfill}
+
+
+def uids(messages: Iterable[Message]) -> set[str]:
+    """The devices that the messages name."""
+    return {message.outcome.device for message in messages if isinstance(message.outcome, Decoded)}
+
+
+def draw(messages: Sequence[Message], known: Knowledge) -> Plan:
+    """The plan of these messages. Every device that they name must be in `known.devices`."""
+    candidates = [
+        candidate
+        for message in messages
+        if isinstance(message.outcome, Decoded)
+        for candidate in _candidates(message, message.outcome, known)
+    ]
+    return Plan(messages, candidates)
+
+
+def _candidates(message: Message, decoded: Decoded, known: Knowledge) -> list[Candidate]:
+    device = known.devices[decoded.device]
+    received_at, refusal = _received(message, known)
+    resolved = _event_time(message, decoded, device, received_at, known)
+    owned = _ownership(device, resolved, received_at, known)
+    if refusal is not None:
+        owned = (owned[0], None, None)
+    else:
+        refusal = _objection(decoded, device, resolved, owned, known)
+    return [
+        _candidate(message, index, item, device, received_at, resolved, owned, refusal, known)
+        for index, item in enumerate(decoded.items)
+        if _counts(message, item, known)
+    ]
+
+
+def _counts(message: Message, item: Item, known: Knowledge) -> bool:
+    """A platform's adapter gives every quantity that a frame has; only declared metrics count. What a device
+    says itself, in an envelope, is never dropped."""
+    return item.metric in known.metrics or (
+        message.headers is not None and message.headers.adapter == _ENVELOPE
+    )
+
+
+def _received(message: Message, known: Knowledge) -> tuple[datetime, tuple[str, str] | None]:
+    """R, and why the message cannot be history if it says it is."""
+    headers, log_time = message.headers, message.record.log_time
+    if headers is None or headers.backfill is None:
+        return log_time, None
+    stated_at = message.stated_at
+    backfill = known.backfills.get(headers.backfill)
+    if backfill is None or not backfill.accepts(message.record.partition, message.record.offset):
+        return log_time, ("backfill_closed", "no backfill of this id is open; ask for it in spec.backfill")
+    if stated_at is None or not backfill.range_from <= stated_at < backfill.range_to:
+        return log_time, ("backfill_range", "the stated time of receipt lies outside the backfill's range")
+    return stated_at, None
+
+
+def _event_time(
+    message: Message, decoded: Decoded, device: Device, received_at: datetime, known: Knowledge
+) -> Resolved | Ambiguous:
+    """T. In a backfill the gateway's clock says nothing about the device's."""
+    headers = message.headers
+    gateway_at = None
+    if headers is not None and headers.backfill is None:
+        gateway_at = from_micros(headers.received)
+    return resolve_event_time(
+        decoded.time, received_at, known.class_terms(device.device_class).time, gateway_at
+    )
+
+
+def _ownership(
+    device: Device, resolved: Resolved | Ambiguous, received_at: datetime, known: Knowledge
+) -> tuple[str | None, Match | None, Match | None]:
+    """Whose the event is, its contract and period and, where the contract defers what is late, those of R."""
+    if isinstance(resolved, Ambiguous):
+        return owner_at(device.bindings, received_at), None, None
+    customer = owner_at(device.bindings, resolved.at)
+    match = None if customer is None else known.contracts.match(customer, resolved.at, received_at)
+    at_receipt = None
+    if customer is not None and match is not None and match.terms.late_usage == "Defer":
+        at_receipt = known.contracts.match(customer, received_at, received_at)
+    return customer, match, at_receipt
+
+
+def _objection(
+    decoded: Decoded,
+    device: Device,
+    resolved: Resolved | Ambiguous,
+    owned: tuple[str | None, Match | None, Match | None],
+    known: Knowledge,
+) -> tuple[str, str] | None:
+    """Why the message cannot be billed, as a reason code and a sentence."""
+    if not device.registered:
+        return "unknown_device", "the device is not registered; register it, then resolve what was set aside"
+    if decoded.method.value not in known.class_terms(device.device_class).identity_methods:
+        return (
+            "identity_not_allowed",
+            f"the device's class does not accept {decoded.method.value} as an identity",
+        )
+    if isinstance(resolved, Ambiguous):
+        return resolved.reason, resolved.detail
+    if owned[0] is None:
+        return "no_contract", "the device belonged to no customer at the time of the event"
+    if owned[1] is None:
+        return (
+            "no_contract",
+            "at the time of the event the owner had no contract, or the region did not bill yet",
+        )
+    return None
+
+
+def _candidate(
+    message: Message,
+    index: int,
+    item: Item,
+    device: Device,
+    received_at: datetime,
+    resolved: Resolved | Ambiguous,
+    owned: tuple[str | None, Match | None, Match | None],
+    refusal: tuple[str, str] | None,
+    known: Knowledge,
+) -> Candidate:
+    metric_id = known.metrics.get(item.metric)
+    if refusal is None and metric_id is None:
+        refusal = ("metric_unknown", "the region does not declare the metric; add it to spec.metrics")
+    packed = packed_key(device.device_id, item.identity)
+    found = isinstance(resolved, Resolved)
+    return Candidate(
+        message=message,
+        item=index,
+        key=packed.key,
+        canonical=packed.canonical,
+        fingerprint=item.fingerprint,
+        device_id=device.device_id,
+        metric_id=metric_id,
+        quantity=item.quantity,
+        received_at=received_at,
+        event_at=resolved.at if found else None,
+        uncertainty=-(-resolved.uncertainty // _SECOND) if found else 0,
+        time_method=resolved.method.value if found else _NO_METHOD,
+        customer=owned[0],
+        match=owned[1],
+        at_receipt=owned[2],
+        reason=None if refusal is None else refusal[0],
+        detail="" if refusal is None else refusal[1],
+    )

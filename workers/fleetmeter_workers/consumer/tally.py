@@ -1,0 +1,165 @@
+"""The tally of a settled batch: roll-ups, counters and quarantine rows for its transaction; pure."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Final
+from uuid import UUID
+
+from fleetmeter_rules.conservation import Counters
+from fleetmeter_wire.message import Decoded, Refusal
+from fleetmeter_workers.consumer.plan import Plan
+from fleetmeter_workers.consumer.record import Message, Record
+from fleetmeter_workers.consumer.settle import Fate, Settled
+from fleetmeter_workers.ledger.offsets import PartitionOffset
+from fleetmeter_workers.ledger.periods import PeriodCount
+from fleetmeter_workers.ledger.quarantine import WHOLE_RECORD, QuarantineRow
+from fleetmeter_workers.ledger.usage import HourKey, HourSum
+
+_NOTHING: Final = HourSum(0, 0, Decimal(0))
+_COLUMN: Final = {Fate.BILLED: "events", Fate.DUPLICATE: "duplicates", Fate.QUARANTINED: "quarantined"}
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the transaction adds. `counters` are by partition; a record that is read again counts in none."""
+
+    hours: dict[HourKey, HourSum] = field(default_factory=dict[HourKey, HourSum])
+    duplicates: Counter[tuple[int, datetime]] = field(default_factory=Counter[tuple[int, datetime]])
+    periods: dict[int, PeriodCount] = field(default_factory=dict[int, PeriodCount])
+    counters: dict[int, Counters] = field(default_factory=dict[int, Counters])
+    quarantine: list[QuarantineRow] = field(default_factory=list[QuarantineRow])
+    reasons: Counter[str] = field(default_factory=Counter[str])
+
+
+def count(
+    plan: Plan, settled: Sequence[Settled], starts: Mapping[int, PartitionOffset], topic_id: UUID
+) -> Tally:
+    """The tally of a batch that begins at `starts`."""
+    tally = Tally()
+    fates: dict[int, Counter[str]] = {partition: Counter() for partition in starts}
+    periods: dict[int, Counter[str]] = defaultdict(Counter)
+    kept: set[tuple[int, int]] = set()
+    for one in settled:
+        record = one.verdict.candidate.message.record
+        if one.fate is Fate.BILLED:
+            _add_usage(tally, one)
+        elif one.fate is Fate.QUARANTINED:
+            place = (record.partition, record.offset)
+            tally.quarantine.append(_set_aside(one, topic_id, whole=place not in kept))
+            kept.add(place)
+        if record.offset >= starts[record.partition].counted_offset:
+            fates[record.partition][one.fate.value] += 1
+            _add_count(tally, one, periods)
+    for message in plan.messages:
+        _add_record(tally, message, starts, fates, topic_id)
+    tally.counters = {partition: _counters(seen) for partition, seen in fates.items()}
+    tally.periods = {period_id: PeriodCount(**seen) for period_id, seen in periods.items()}
+    return tally
+
+
+def _counters(seen: Counter[str]) -> Counters:
+    """Items are what was billed, a duplicate or set aside; records are what was decoded, not billable or not
+    read."""
+    return Counters(
+        records=seen["decoded"] + seen["not_billable"] + seen["undecodable"],
+        decoded=seen["decoded"],
+        not_billable=seen["not_billable"],
+        undecodable=seen["undecodable"],
+        items=seen["billed"] + seen["duplicate"] + seen["quarantined"],
+        billed=seen["billed"],
+        duplicate=seen["duplicate"],
+        quarantined=seen["quarantined"],
+    )
+
+
+def _add_record(
+    tally: Tally,
+    message: Message,
+    starts: Mapping[int, PartitionOffset],
+    fates: dict[int, Counter[str]],
+    topic_id: UUID,
+) -> None:
+    record, outcome = message.record, message.outcome
+    counted = record.offset >= starts[record.partition].counted_offset
+    if isinstance(outcome, Refusal):
+        tally.quarantine.append(_row(message, topic_id, outcome.reason, outcome.detail, WHOLE_RECORD))
+        if counted:
+            tally.reasons[outcome.reason] += 1
+            fates[record.partition]["undecodable"] += 1
+    elif counted:
+        fates[record.partition]["decoded" if isinstance(outcome, Decoded) else "not_billable"] += 1
+
+
+def _add_usage(tally: Tally, one: Settled) -> None:
+    candidate = one.verdict.candidate
+    if candidate.event_at is None or candidate.metric_id is None or one.period_id is None:
+        raise AssertionError("a billed event has a time, a metric and a period")
+    key = (one.period_id, candidate.metric_id, _hour(candidate.event_at))
+    events, late, quantity = tally.hours.get(key, _NOTHING)
+    tally.hours[key] = HourSum(events + 1, late + one.verdict.late, quantity + candidate.quantity)
+
+
+def _add_count(tally: Tally, one: Settled, periods: dict[int, Counter[str]]) -> None:
+    if one.reason is not None:
+        tally.reasons[one.reason] += 1
+    if one.fate is Fate.DUPLICATE and one.customer_id is not None:
+        tally.duplicates[one.customer_id, _hour(one.verdict.candidate.received_at)] += 1
+    if one.period_id is None:
+        return
+    seen = periods[one.period_id]
+    seen[_COLUMN[one.fate]] += 1
+    if one.verdict.late and one.fate is not Fate.DUPLICATE:
+        seen["late"] += 1
+
+
+def _hour(instant: datetime) -> datetime:
+    return instant.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def _set_aside(one: Settled, topic_id: UUID, *, whole: bool) -> QuarantineRow:
+    candidate = one.verdict.candidate
+    row = _row(candidate.message, topic_id, one.reason or "", one.detail, candidate.item)
+    return replace(
+        row,
+        raw=row.raw if whole else None,
+        received_at=candidate.received_at,
+        event_key=candidate.key,
+        first_fingerprint=one.first_fingerprint,
+        customer_id=one.customer_id,
+        device_id=candidate.device_id,
+        period_id=one.period_id,
+        late=one.verdict.late,
+    )
+
+
+def _row(message: Message, topic_id: UUID, reason: str, detail: str, item: int) -> QuarantineRow:
+    record = message.record
+    return QuarantineRow(
+        topic_id=topic_id,
+        partition=record.partition,
+        record_offset=record.offset,
+        item=item,
+        received_at=message.stated_at or record.log_time,
+        reason=reason,
+        detail=_storable(detail),
+        adapter=_storable(message.headers.adapter if message.headers else ""),
+        topic=_storable(message.headers.topic if message.headers else ""),
+        headers=_headers(record),
+        raw=record.value,
+    )
+
+
+def _headers(record: Record) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in record.headers:
+        text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value or ""
+        found[_storable(name)] = _storable(text)
+    return found
+
+
+def _storable(text: str) -> str:
+    """Postgres keeps no NUL and no lone surrogate in a text."""
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()

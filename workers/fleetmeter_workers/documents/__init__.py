@@ -1,0 +1,1 @@
+"""Documents for people: the invoice's page, made from the invoice's JSON and nothing else."""

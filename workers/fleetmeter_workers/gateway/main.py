@@ -1,0 +1,85 @@
+"""The stage `gateway`: both entrances over one topic, until the process is told to end."""
+
+from functools import partial
+
+import uvicorn
+
+from fleetmeter_workers.gateway.acceptance import Acceptance
+from fleetmeter_workers.gateway.http_entrance import HttpEntrance
+from fleetmeter_workers.gateway.mqtt_entrance import HEALTH_PART as MQTT
+from fleetmeter_workers.gateway.mqtt_entrance import MqttEntrance
+from fleetmeter_workers.gateway.registry import Registry
+from fleetmeter_workers.gateway.usage_topic import HEALTH_PART as KAFKA
+from fleetmeter_workers.gateway.usage_topic import UsageTopic
+from fleetmeter_workers.ledger.database import connect
+from fleetmeter_workers.settings import Settings, SettingsError, load_settings
+from fleetmeter_workers.telemetry import Health, TelemetryServer, configure_logging
+from fleetmeter_workers.tokens import Tokens, TokensError
+
+CLIENT_ID = "fleetmeter-gateway"
+"""Stable, so that the broker keeps the session: a broker serves one region."""
+STALL_SECONDS = 60.0
+DRAIN_SECONDS = 20.0
+
+
+def run() -> int:
+    """Run until SIGTERM or SIGINT; 1 when it had to give up."""
+    settings = load_settings()
+    tokens = _tokens(settings)
+    log = configure_logging("gateway")
+    health = Health((KAFKA, MQTT) if settings.mqtt.host else (KAFKA,), stall_seconds=STALL_SECONDS)
+    verdict = Verdict()
+    usage = UsageTopic(settings.kafka, health, log, verdict.give_up)
+    registry = Registry(partial(connect, "gateway"), log)
+    acceptance = Acceptance(registry)
+    verdict.server = _server(settings, HttpEntrance(tokens, acceptance, usage, health))
+    telemetry = TelemetryServer(settings.listen, settings.metrics_port, health)
+    mqtt = None
+    if settings.mqtt.host:
+        mqtt = MqttEntrance(settings.mqtt, CLIENT_ID, acceptance, usage, health, log, verdict.give_up)
+        mqtt.start()
+    log.info("gateway started", http_port=settings.port, mqtt=bool(mqtt))
+    verdict.server.run()
+    if mqtt is not None:
+        mqtt.stop_receiving()
+    left = usage.close(DRAIN_SECONDS)
+    registry.close()
+    telemetry.close()
+    log.info("gateway ended", undelivered=left)
+    return 1 if verdict.given_up else 0
+
+
+class Verdict:
+    """Whether the gateway may go on; any thread can end it."""
+
+    def __init__(self) -> None:
+        """It may."""
+        self.given_up = False
+        self.server: uvicorn.Server | None = None
+
+    def give_up(self) -> None:
+        """End the process with a failure: what was not answered is sent again to the next one."""
+        self.given_up = True
+        if self.server is not None:
+            self.server.should_exit = True
+
+
+def _server(settings: Settings, entrance: HttpEntrance) -> uvicorn.Server:
+    config = uvicorn.Config(
+        entrance.application(),
+        host=settings.listen,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=int(DRAIN_SECONDS),
+    )
+    return uvicorn.Server(config)
+
+
+def _tokens(settings: Settings) -> Tokens:
+    try:
+        return Tokens(settings.tokens_file)
+    except TokensError as error:
+        raise SettingsError(str(error)) from None

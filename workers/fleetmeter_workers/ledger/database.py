@@ -1,0 +1,42 @@
+"""Connections to the ledger, and what counts as Postgres being away rather than a statement being wrong."""
+
+from typing import Any, TypeAlias
+
+import psycopg
+
+Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+Transaction: TypeAlias = psycopg.Transaction
+
+AWAY = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+)
+"""Postgres cannot be reached, is starting, or broke the connection: reconnect and do the whole unit again."""
+
+RETRY = (
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.DeadlockDetected,
+)
+"""The statement met another one: do the whole unit again on the same connection."""
+
+
+def connect(application: str, dsn: str = "") -> Connection:
+    """Connect as the PG* variables (or `dsn`) say; raises psycopg.OperationalError when Postgres is away.
+
+    Autocommit, so that every transaction is an explicit `with connection.transaction()` and is committed at
+    its end. Event time is never converted: sessions run in UTC.
+    """
+    connection = psycopg.connect(
+        dsn,
+        autocommit=True,
+        application_name=f"fleetmeter-{application}",
+        connect_timeout=5,
+        keepalives_idle=10,
+        keepalives_interval=5,
+        keepalives_count=3,
+        tcp_user_timeout=30_000,
+        options="-c timezone=UTC -c search_path=fleetmeter,pg_catalog,pg_temp",
+    )
+    # A server-side plan for the few statements that a worker repeats all day.
+    connection.prepare_threshold = 5
+    return connection

@@ -1,0 +1,110 @@
+"""Invoices: gapless numbers by series, and documents that never change."""
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from fleetmeter_workers.ledger.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceRow:
+    """An invoice without its document."""
+
+    number: str
+    contract: str
+    version: int
+    customer: str
+    billing_period: str
+    currency: str
+    total: Decimal
+    sha256: bytes
+    issued_on: date
+
+
+@dataclass(frozen=True, slots=True)
+class NewInvoice:
+    """An invoice to be written; `document` is its canonical JSON."""
+
+    number: str
+    contract: str
+    period_id: int
+    version: int
+    billing_period: str
+    currency: str
+    total: Decimal
+    document: bytes
+    sha256: bytes
+    issued_on: date
+
+
+def next_number(connection: Connection, series: str) -> str:
+    """Take the series' next number, `EU-000001`; it is given back if the transaction does not commit."""
+    row = connection.execute(
+        "INSERT INTO fleetmeter.invoice_series AS held (series, next) VALUES (%s, 2) "
+        "ON CONFLICT (series) DO UPDATE SET next = held.next + 1 RETURNING next - 1",
+        (series,),
+    ).fetchone()
+    if row is None:
+        raise LookupError(f"the series {series} gave no number")
+    return f"{series}-{row[0]:06d}"
+
+
+def add(connection: Connection, new: NewInvoice) -> None:
+    """Write the invoice; its customer is its contract period's."""
+    connection.execute(
+        "INSERT INTO fleetmeter.invoice (number, contract, period_id, version, customer_id, billing_period, "
+        "currency, "
+        "total, sha256, document, issued_on) "
+        "SELECT %s, %s, period_id, %s, customer_id, %s, %s, %s, %s, %s, %s FROM fleetmeter.contract_period "
+        "WHERE period_id = %s",
+        (
+            new.number,
+            new.contract,
+            new.version,
+            new.billing_period,
+            new.currency,
+            new.total,
+            new.sha256,
+            new.document,
+            new.issued_on,
+            new.period_id,
+        ),
+    )
+
+
+def listed(
+    connection: Connection,
+    contract: str | None = None,
+    billing_period: str | None = None,
+    limit: int = 1000,
+    after: str = "",
+) -> list[InvoiceRow]:
+    """Invoices by number, of one contract or billing period if given, `limit` of them after the number
+    `after`."""
+    rows = connection.execute(
+        "SELECT number, contract, version, code, billing_period, currency, total, sha256, issued_on "
+        "FROM fleetmeter.invoice JOIN fleetmeter.customer USING (customer_id) "
+        "WHERE (%(contract)s::text IS NULL OR contract = %(contract)s) "
+        "AND (%(period)s::text IS NULL OR billing_period = %(period)s) "
+        "AND number > %(after)s ORDER BY number LIMIT %(limit)s",
+        {"contract": contract, "period": billing_period, "limit": limit, "after": after},
+    ).fetchall()
+    return [InvoiceRow(*row) for row in rows]
+
+
+def document(connection: Connection, number: str) -> bytes | None:
+    """The invoice's JSON as it was sealed; None where there is no such number."""
+    row = connection.execute(
+        "SELECT document FROM fleetmeter.invoice WHERE number = %s", (number,)
+    ).fetchone()
+    return None if row is None else bytes(row[0])
+
+
+def of_period(connection: Connection, period_id: int) -> list[tuple[int, bytes, bytes]]:
+    """(version, document, sha256) of the contract period's invoices, oldest first."""
+    rows = connection.execute(
+        "SELECT version, document, sha256 FROM fleetmeter.invoice WHERE period_id = %s ORDER BY version",
+        (period_id,),
+    ).fetchall()
+    return [(version, bytes(text), bytes(digest)) for version, text, digest in rows]
