@@ -1,0 +1,119 @@
+"""`make demo`: from nothing to invoices, on a real cluster."""
+
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from fleetmeter_cluster import images
+from fleetmeter_cluster.failure import Failure
+from fleetmeter_cluster.lifecycle import Cluster, up
+from fleetmeter_cluster.progress import Step, Steps, await_true
+from fleetmeter_cluster.site import EXAMPLES, PROJECT, TRACES, Site
+
+BACKFILL = "20230101-20231001"
+LOADS = {"helium": "helium-ems-04b1c1.ndjson.gz", "chirpstack": "chirpstack-wyres-32.ndjson.gz"}
+OUTPUT = PROJECT / "demo-output"
+PERIODS = 9
+IMAGES = ("operator", "workers", "kafka", "postgres", "mosquitto")
+
+
+def prepare(steps: Steps, cluster: Cluster) -> Site:
+    """Brings the images into the cluster and installs Fleetmeter."""
+    site = Site(cluster.kubeconfig, cluster.private)
+    references = images.load(cluster.name, IMAGES, steps)
+    steps.run("helm install", lambda _: site.install(references))
+    return site
+
+
+def declare(steps: Steps, site: Site) -> None:
+    """Applies the Secrets, the plans and the region, and waits until it is ready."""
+    steps.run("contracts, seller and tokens as Secrets", lambda _: site.grant())
+    steps.run("pricing plans", lambda _: site.apply((EXAMPLES / "plans.yaml").read_text()))
+    steps.run("the region", lambda _: site.apply((EXAMPLES / "region.yaml").read_text()))
+    steps.run("the region is ready", lambda step: await_ready(site, step))
+
+
+def await_ready(site: Site, step: Step, seconds: float = 240) -> None:
+    """Waits for the region's Ready condition and shows what it says meanwhile."""
+
+    def ready() -> bool:
+        status, message = site.condition("billingregion", site.region, "Ready")
+        step.say(message or "Ready")
+        return status == "True"
+
+    await_true(ready, f"BillingRegion {site.region} to be Ready", seconds=seconds)
+
+
+def replay(steps: Steps, site: Site) -> None:
+    """Registers the devices, loads both traces as history and says that the history is complete."""
+    steps.run(
+        "register the devices", lambda _: site.fleetmeter("devices", "import", EXAMPLES / "devices.ndjson")
+    )
+    for adapter, trace in LOADS.items():
+        steps.run(f"load {trace}", lambda _, a=adapter, t=trace: site.load(BACKFILL, TRACES / t, a))
+    steps.run("complete the backfill", lambda _: site.fleetmeter("backfill", "complete", BACKFILL))
+
+
+def await_final(site: Site, step: Step, periods: int = PERIODS, seconds: float = 300) -> None:
+    """Waits until every period of the region is Final."""
+
+    def final() -> bool:
+        mine = [bp for bp in site.objects("billingperiods") if bp["spec"]["regionName"] == site.region]
+        phases = {bp["metadata"]["name"]: bp.get("status", {}).get("phase", "Pending") for bp in mine}
+        done = [name for name, phase in phases.items() if phase == "Final"]
+        waiting = next((f"{name} is {phase}" for name, phase in phases.items() if phase != "Final"), "")
+        step.say(f"{len(done)} of {periods} months are final; {waiting}")
+        return len(done) == periods
+
+    await_true(final, f"{periods} final periods", seconds=seconds)
+
+
+def show(site: Site, output: Path) -> None:
+    """Prints what the cluster says, each invoice's total, and where to look."""
+    console = Console(highlight=False)
+    sys.stdout.write(f"\n{site.kubectl('get', 'billingregions,billingperiods,pricingplans').rstrip()}\n")
+    invoices = json.loads(site.fleetmeter("invoices", "list", "-o", "json"))
+    table = Table(title="Invoices", title_justify="left", header_style="bold")
+    for name in ("number", "contract", "period"):
+        table.add_column(name)
+    for name in ("events", "total"):
+        table.add_column(name, justify="right")
+    for row in invoices:
+        total = f"{row['total']} {row['currency']}"
+        table.add_row(row["number"], row["contract"], row["billingPeriod"], f"{row['events']:,}", total)
+    console.print()
+    console.print(table)
+    console.print(f"\nThe invoices, as JSON and as pages: {output}/")
+    console.print(f"Look further:  export KUBECONFIG={site.kubeconfig}")
+    console.print("               kubectl -n fleetmeter get br,bp,pp")
+    console.print("Remove it all: make demo-down")
+
+
+def main() -> int:
+    """Runs the demo; 1 with the reason when a step failed, 130 when it was interrupted."""
+    try:
+        cluster = up("eu")
+        with Steps("Fleetmeter in the cluster") as steps:
+            site = prepare(steps, cluster)
+            declare(steps, site)
+            replay(steps, site)
+            steps.run("close nine months, oldest first", lambda step: await_final(site, step))
+            steps.run("save the invoices", lambda _: site.fleetmeter("invoices", "save", OUTPUT))
+        show(site, OUTPUT)
+    except Failure as failure:
+        print(f"\nThe demo stopped: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(
+            "\nInterrupted. `make demo` goes on from here; `make demo-down` removes everything.",
+            file=sys.stderr,
+        )
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
