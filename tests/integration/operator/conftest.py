@@ -27,12 +27,16 @@ from fleetmeter_operator.cluster import kinds
 
 Object = dict[str, Any]
 HERE = Path(__file__).parent
+CHART = HERE.parents[2] / "charts" / "fleetmeter"
 AUDIT = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
-    "omitStages": ["RequestReceived"],
-    "rules": [{"level": "Metadata", "users": ["operator"]}, {"level": "None"}],
+    "rules": [
+        {"level": "Metadata", "users": ["operator"], "omitStages": ["RequestReceived"]},
+        {"level": "None"},
+    ],
 }
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 CONTROLLERS = "*,-nodeipam,-nodelifecycle,-serviceaccount,-serviceaccount-token"
 IMAGES = json.dumps({part: f"localhost/{part}:dev" for part in ("workers", "kafka", "postgres", "mosquitto")})
 WRITES = {"create", "update", "patch", "delete", "deletecollection"}
@@ -52,14 +56,10 @@ class Plane:
         path = self.directory / f"{user}.kubeconfig"
         authority = str(self.directory / "certs" / "apiserver.crt")
         cluster = {"server": f"https://127.0.0.1:{self.port}", "certificate-authority": authority}
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "it",
-            "contexts": [{"name": "it", "context": {"cluster": "it", "user": user}}],
-            "clusters": [{"name": "it", "cluster": cluster}],
-            "users": [{"name": user, "user": {"token": f"{user}-token"}}],
-        }
+        contexts = [{"name": "it", "context": {"cluster": "it", "user": user}}]
+        users = [{"name": user, "user": {"token": f"{user}-token"}}]
+        config = {"contexts": contexts, "clusters": [{"name": "it", "cluster": cluster}], "users": users}
+        config |= {"apiVersion": "v1", "kind": "Config", "current-context": "it"}
         path.write_text(yaml.safe_dump(config))
         return path
 
@@ -78,22 +78,16 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     directory = tmp_path_factory.mktemp("plane")
     with ExitStack() as stack:
         server, port = start(directory, stack)
-        admin = stack.enter_context(
-            httpx.Client(
-                base_url=f"https://127.0.0.1:{port}",
-                headers={"Authorization": "Bearer admin-token"},
-                verify=False,
-                timeout=30,
-            )
-        )
+        headers = {"Authorization": "Bearer admin-token"}
+        url = f"https://127.0.0.1:{port}"
+        admin = stack.enter_context(httpx.Client(base_url=url, headers=headers, verify=False, timeout=30))
         plane = Plane(directory, port, admin, server)
         await_true(lambda: answers(admin, "/readyz"), "the API server", 60)
         config = ("--kubeconfig", str(plane.kubeconfig("admin")))
         flags = (f"--controllers={CONTROLLERS}", "--leader-elect=false", "--secure-port=0")
         spawn(directory, stack, "kube-controller-manager", *config, *flags)
         for kind in KINDS:
-            path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-            admin.post(path, json=kind.definition()).raise_for_status()
+            admin.post(DEFINITIONS, json=kind.definition()).raise_for_status()
         for kind in kinds.CUSTOM:
             await_true(lambda of=kind: answers(admin, kinds.path(of, "default")), f"kind {kind}", 30)
         yield plane
@@ -179,8 +173,7 @@ class Site:
         return [each["metadata"]["name"] for each in self.every(kind, selector)]
 
     def create(self, body: Object) -> None:
-        answer = self.plane.admin.post(kinds.path(body["kind"], self.namespace), json=body)
-        assert answer.is_success, answer.text
+        self.plane.admin.post(kinds.path(body["kind"], self.namespace), json=body).raise_for_status()
 
     def patch(self, kind: str, name: str, body: Object, subresource: str = "") -> None:
         path = kinds.path(kind, self.namespace, name, subresource)
@@ -192,8 +185,7 @@ class Site:
         self.plane.admin.delete(kinds.path(kind, self.namespace, name)).raise_for_status()
 
     def condition(self, kind: str, name: str, type_: str) -> tuple[str, str, str]:
-        live = self.get(kind, name) or {}
-        for found in live.get("status", {}).get("conditions", []):
+        for found in (self.get(kind, name) or {}).get("status", {}).get("conditions", []):
             if found["type"] == type_:
                 return found["status"], found["reason"], found["message"]
         return "", "", ""
@@ -256,20 +248,20 @@ class Site:
     def run_pods(self) -> None:
         """What a kubelet would do at once: run each pod, end each Job's pod with its next outcome."""
         for pod in self.every("Pod"):
-            name, labels = pod["metadata"]["name"], pod["metadata"]["labels"]
-            if pod["status"].get("phase") in ("Succeeded", "Failed"):
-                continue
+            labels, phase = pod["metadata"]["labels"], pod["status"].get("phase")
             component = labels.get("app.kubernetes.io/component", "")
-            period = labels.get("fleetmeter.io/period", "")
             if component in self.starved:
-                self.patch("Pod", name, {"status": waiting(component)}, "status")
-            elif component in ("migrate", "close"):
-                code = self.outcomes[period].pop(0) if self.outcomes.get(period) else 0
-                if period and code == 0:
-                    self.seal(period)
-                self.patch("Pod", name, {"status": ended(component, code)}, "status")
-            elif pod["status"].get("phase") != "Running":
-                self.patch("Pod", name, {"status": running()}, "status")
+                self.patch("Pod", pod["metadata"]["name"], {"status": waiting(component)}, "status")
+            elif phase not in ("Running", "Succeeded", "Failed"):
+                status = self.end(component, labels) if component in ("migrate", "close") else running()
+                self.patch("Pod", pod["metadata"]["name"], {"status": status}, "status")
+
+    def end(self, component: str, labels: Mapping[str, str]) -> Object:
+        period = labels.get("fleetmeter.io/period", "")
+        code = self.outcomes[period].pop(0) if self.outcomes.get(period) else 0
+        if period and code == 0:
+            self.seal(period)
+        return ended(component, code)
 
     def seal(self, period: str) -> None:
         """The ledger after a close: all contract periods of the period are final."""
@@ -289,18 +281,18 @@ class Site:
         }
 
 
+def now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
 def running() -> Object:
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return {
-        "phase": "Running",
-        "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": now}],
-    }
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": now()}
+    return {"phase": "Running", "conditions": [ready]}
 
 
 def ended(container: str, code: int) -> Object:
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     words = {65: "plan iot is not there", 75: "UsagePending"}.get(code, "")
-    state = {"terminated": {"exitCode": code, "message": words, "startedAt": now, "finishedAt": now}}
+    state = {"terminated": {"exitCode": code, "message": words, "startedAt": now(), "finishedAt": now()}}
     return {"phase": "Failed" if code else "Succeeded", "containerStatuses": [status_of(container, state)]}
 
 
@@ -315,45 +307,21 @@ def status_of(container: str, state: Mapping[str, Any]) -> Object:
     return {"name": container, "state": dict(state), **fixed}
 
 
-def region(name: str = "eu", **spec: Any) -> Object:
-    """A region of three months that have ended long ago."""
-    return {
-        "apiVersion": "fleetmeter.io/v1alpha1",
-        "kind": "BillingRegion",
-        "metadata": {"name": name},
-        "spec": {
-            "jurisdiction": "EU",
-            "calendar": {"firstPeriod": "2023-01-01", "lastPeriod": "2023-03-01"},
-            "metrics": [{"code": "messages", "kind": "Delta", "unit": "message"}],
-            "contracts": {"secretNames": ["eu-contracts"]},
-            "invoicing": {"sellerSecretName": "eu-seller", "series": "EU"},
-            "broker": {"type": "Embedded", "embedded": {"storage": "1024Mi"}},
-            "store": {"type": "Embedded"},
-            "mqtt": {"type": "Embedded"},
-            **spec,
-        },
-    }
+def body(kind: str, name: str, **spec: Any) -> Object:
+    """The object of a kind in bodies.yaml, under a name, with fields of its spec replaced."""
+    bodies = yaml.safe_load_all((HERE / "bodies.yaml").read_text())
+    found = next(each for each in bodies if each["kind"] == kind)
+    return {**found, "metadata": {"name": name}, "spec": found["spec"] | spec}
 
 
-@pytest.fixture(name="region")
-def region_body() -> Callable[..., Object]:
-    return region
+@pytest.fixture
+def region() -> Callable[..., Object]:
+    return lambda name="eu", **spec: body("BillingRegion", name, **spec)
 
 
-@pytest.fixture(name="plan")
-def plan_body() -> Callable[..., Object]:
-    charge = {"name": "messages", "metric": "messages", "model": "PerUnit", "unitPrice": "0.01"}
-    versions = [{"version": "1", "effectiveFrom": "2022-01-01T00:00:00Z", "charges": [charge]}]
-
-    def body(**spec: Any) -> Object:
-        return {
-            "apiVersion": "fleetmeter.io/v1alpha1",
-            "kind": "PricingPlan",
-            "metadata": {"name": "iot"},
-            "spec": {"currency": "EUR", "versions": versions, **spec},
-        }
-
-    return body
+@pytest.fixture
+def plan() -> Callable[..., Object]:
+    return lambda name="iot", **spec: body("PricingPlan", name, **spec)
 
 
 @pytest.fixture(name="await_true")
@@ -361,19 +329,27 @@ def await_true_function() -> Callable[..., None]:
     return await_true
 
 
+@pytest.fixture(scope="session")
+def rules() -> list[Object]:
+    """The rules of the Role in the chart: the tests run the operator with exactly these."""
+    command = [binaries.path("helm"), "template", "it", CHART, "--set", "jurisdiction=EU"]
+    command += ["--kube-version", "1.34.0", "--show-only", "templates/role.yaml"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return next(each["rules"] for each in yaml.safe_load_all(text) if each["kind"] == "Role")
+
+
 @pytest.fixture
-def site(plane: Plane, tmp_path: Path) -> Iterator[Site]:
+def site(plane: Plane, rules: list[Object], tmp_path: Path) -> Iterator[Site]:
     namespace = f"it-{uuid.uuid4().hex[:8]}"
     admin = plane.admin
     admin.post("/api/v1/namespaces", json={"metadata": {"name": namespace}}).raise_for_status()
     rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
-    rules = yaml.safe_load((HERE / "role.yaml").read_text())
-    admin.post(f"{rbac}/roles", json={"metadata": {"name": "operator"}, "rules": rules}).raise_for_status()
-    binding = {
-        "metadata": {"name": "operator"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "operator"},
-        "subjects": [{"kind": "User", "name": "operator", "apiGroup": "rbac.authorization.k8s.io"}],
-    }
+    role = {"metadata": {"name": "operator"}, "rules": rules}
+    admin.post(f"{rbac}/roles", json=role).raise_for_status()
+    group = "rbac.authorization.k8s.io"
+    reference = {"apiGroup": group, "kind": "Role", "name": "operator"}
+    subjects = [{"apiGroup": group, "kind": "User", "name": "operator"}]
+    binding = {"metadata": {"name": "operator"}, "roleRef": reference, "subjects": subjects}
     admin.post(f"{rbac}/rolebindings", json=binding).raise_for_status()
     site = Site(plane, namespace, tmp_path)
     with status_server(site), kubelet(site):

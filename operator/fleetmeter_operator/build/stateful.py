@@ -1,0 +1,90 @@
+"""The shape of an embedded engine: one pod, one claim that outlives it, one Service of the same name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fleetmeter_operator.build import labels, pods
+from fleetmeter_operator.build.site import Object, Site
+
+CLAIM = "data"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What differs between the engines."""
+
+    component: str
+    image: str
+    port: int
+    port_name: str
+    data: str
+    storage: str
+    env: list[Object]
+    resources: Object
+    grace_seconds: int
+
+
+def claim_name(site: Site, component: str) -> str:
+    """The claim that the StatefulSet controller makes for the engine's only pod."""
+    return f"{CLAIM}-{site.part(component)}-0"
+
+
+def build_stateful_set(site: Site, engine: Engine) -> Object:
+    """The engine's StatefulSet. Its claims are kept on every kind of deletion."""
+    body = pods.container(
+        engine.component,
+        engine.image,
+        site.images,
+        mounts=[{"name": CLAIM, "mountPath": engine.data}],
+        env=engine.env,
+        ports=[{"name": engine.port_name, "containerPort": engine.port, "protocol": "TCP"}],
+        resources=engine.resources,
+        startupProbe=pods.tcp_probe(engine.port, period=2, failures=150),
+        readinessProbe=pods.tcp_probe(engine.port, period=3),
+        livenessProbe=pods.tcp_probe(engine.port, period=20, failures=6),
+    )
+    selector = labels.part_selector(site.name, engine.component)
+    template = pods.pod(
+        labels.part_labels(site.name, engine.component),
+        body,
+        site.images,
+        terminationGracePeriodSeconds=engine.grace_seconds,
+    )
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": labels.owned(site, site.part(engine.component), engine.component),
+        "spec": {
+            "replicas": 1,
+            "serviceName": site.part(engine.component),
+            "podManagementPolicy": "Parallel",
+            "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
+            "selector": {"matchLabels": selector},
+            "template": template,
+            "volumeClaimTemplates": [_claim_template(site, engine)],
+        },
+    }
+
+
+def build_service(site: Site, component: str, ports: dict[str, int]) -> Object:
+    """A ClusterIP Service: its address stays when the pod moves, so clients need no fresh lookup."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": labels.owned(site, site.part(component), component),
+        "spec": {
+            "selector": labels.part_selector(site.name, component),
+            "ports": [
+                {"name": name, "port": port, "targetPort": port, "protocol": "TCP"}
+                for name, port in ports.items()
+            ],
+        },
+    }
+
+
+def _claim_template(site: Site, engine: Engine) -> Object:
+    return {
+        "metadata": {"name": CLAIM, "labels": labels.part_labels(site.name, engine.component)},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": engine.storage}}},
+    }

@@ -1,0 +1,1 @@
+"""What kopf calls: each handler only notes that something happened."""

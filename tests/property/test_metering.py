@@ -1,0 +1,119 @@
+"""Metering: what a simulated meter really counted, in any order of arrival."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetmeter_rules.calendar import Bounds
+from fleetmeter_rules.metering import (
+    Note,
+    Reading,
+    Register,
+    consumed,
+    cumulative,
+    delta,
+    last,
+    maximum,
+    time_weighted,
+)
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+HOURS = 48
+PERIOD = Bounds(START, START + timedelta(hours=HOURS), date(2026, 3, 1))
+ALWAYS = Bounds(START - timedelta(days=9999), START + timedelta(days=9999), date(1998, 10, 14))
+
+amounts = st.decimals(0, 400, places=4)
+levels = st.decimals(0, 10**6, places=3)
+
+
+@st.composite
+def series(draw: st.DrawFn) -> list[Reading]:
+    """Levels at whole hours, some before and after the period, each hour once."""
+    hours = draw(st.lists(st.integers(-20, HOURS + 20), unique=True, max_size=12))
+    return [Reading(START + timedelta(hours=hour), draw(levels)) for hour in hours]
+
+
+@given(st.lists(st.decimals(0, 10**9, places=10)), st.randoms(use_true_random=False))
+def test_delta_is_the_exact_sum(quantities: list[Decimal], shuffler: Random) -> None:
+    total = delta(quantities)
+    assert Fraction(total) == sum(map(Fraction, quantities))
+    shuffler.shuffle(quantities)
+    assert delta(quantities) == total
+
+
+@given(st.lists(amounts, min_size=1, max_size=20), st.integers(0, 999), st.randoms(use_true_random=False))
+def test_a_register_that_rolls_over_counts_everything_once(
+    used: list[Decimal], opening: int, shuffler: Random
+) -> None:
+    modulus = Decimal(1000)
+    total, readings = Decimal(opening), [Reading(START, Decimal(opening))]
+    for hour, amount in enumerate(used, start=1):
+        total += amount
+        readings.append(Reading(START + timedelta(hours=hour), total % modulus))
+    shuffler.shuffle(readings)
+    assert consumed(cumulative(readings, Register(modulus)), ALWAYS) == sum(used)
+
+
+@given(st.lists(amounts, min_size=2, max_size=20), st.data())
+def test_lost_and_repeated_readings_change_nothing(used: list[Decimal], data: st.DataObject) -> None:
+    total, readings = Decimal(0), [Reading(START, Decimal(0))]
+    for hour, amount in enumerate(used, start=1):
+        total += amount
+        readings.append(Reading(START + timedelta(hours=hour), total))
+    middle = readings[1:-1]
+    kept = data.draw(st.lists(st.sampled_from(middle), max_size=30)) if middle else []
+    some = [readings[0], *kept, readings[-1]]
+    assert consumed(cumulative(data.draw(st.permutations(some)), Register()), ALWAYS) == total
+
+
+@given(st.lists(amounts, min_size=1, max_size=20), st.lists(st.integers(0, 20), max_size=3))
+def test_every_consumption_is_in_exactly_one_period(used: list[Decimal], cuts: list[int]) -> None:
+    total, readings = Decimal(0), [Reading(START, Decimal(0))]
+    for hour, amount in enumerate(used, start=1):
+        total += amount
+        readings.append(Reading(START + timedelta(hours=hour), total))
+    edges = [ALWAYS.start, *sorted({START + timedelta(hours=cut) for cut in cuts}), ALWAYS.end]
+    steps = cumulative(readings, Register())
+    parts = [consumed(steps, Bounds(a, b, date(2026, 3, 1))) for a, b in pairwise(edges)]
+    assert sum(parts) == total
+
+
+@given(st.lists(st.tuples(levels, st.sampled_from("ab")), max_size=12), st.randoms(use_true_random=False))
+def test_steps_do_not_depend_on_arrival_and_never_give_money_back(
+    shown: list[tuple[Decimal, str]], shuffler: Random
+) -> None:
+    readings = [
+        Reading(START + timedelta(hours=n), value, segment) for n, (value, segment) in enumerate(shown)
+    ]
+    steps = cumulative(readings, Register(Decimal(10**6), frozenset({Decimal(7)})))
+    shuffler.shuffle(readings)
+    assert cumulative(readings, Register(Decimal(10**6), frozenset({Decimal(7)}))) == steps
+    assert len(steps) == len(readings)
+    assert all(step.consumed >= 0 for step in steps)
+    assert all(
+        step.consumed == 0 for step in steps if step.note in (Note.FIRST, Note.REPLACEMENT, Note.SENTINEL)
+    )
+
+
+@given(series(), st.randoms(use_true_random=False))
+def test_levels_by_the_hour(readings: list[Reading], shuffler: Random) -> None:
+    """The oracle holds a level for each hour of the period and looks at all of them."""
+    known = {reading.at: reading.value for reading in readings}
+    now, by_hour, read = None, list[Decimal](), list[Decimal]()
+    for hour in range(-20, HOURS):
+        at = START + timedelta(hours=hour)
+        now = known.get(at, now)
+        if hour >= 0 and now is not None:
+            by_hour.append(now)
+        if hour >= 0 and at in known:
+            read.append(known[at])
+    shuffler.shuffle(readings)
+    assert maximum(readings, PERIOD) == max(read, default=0)
+    assert last(readings, PERIOD) == (read[-1] if read else 0)
+    mean = Fraction(sum(map(Fraction, by_hour), Fraction(0)), len(by_hour)) if by_hour else Fraction(0)
+    assert abs(Fraction(time_weighted(readings, PERIOD)) - mean) <= Fraction(1, 2 * 10**10)
