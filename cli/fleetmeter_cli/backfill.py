@@ -6,7 +6,7 @@ import typer
 
 from fleetmeter_cli.problem import Problem, told
 from fleetmeter_cli.region_api import RegionApi, region_api, segment
-from fleetmeter_cli.table import Output, OutputOption, show, show_json
+from fleetmeter_cli.table import Output, OutputOption, moment, show, show_json
 
 app = typer.Typer(help="See backfills of history, and complete or revert one.", no_args_is_help=True)
 
@@ -28,15 +28,15 @@ def status(context: typer.Context, output: OutputOption = Output.table) -> None:
         show_json(found)
         return
     show(
-        ("Id", "From", "To", "State", "By", "At"),
+        ("Id", "From (UTC)", "To (UTC)", "State", "By", "At (UTC)"),
         [
             (
                 each["id"],
-                each["from"],
-                each["to"],
+                moment(each["from"]),
+                moment(each["to"]),
                 each["state"],
                 each["actor"] or "",
-                (each["decidedAt"] or "")[:19],
+                moment(each["decidedAt"]),
             )
             for each in found
         ],

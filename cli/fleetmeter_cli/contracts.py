@@ -13,7 +13,7 @@ from fleetmeter_api.base import problems
 from fleetmeter_api.contract import Contract
 from fleetmeter_cli.problem import REFUSED, Problem, told
 from fleetmeter_cli.region_api import region_api
-from fleetmeter_cli.table import Output, OutputOption, console, show, show_json
+from fleetmeter_cli.table import Output, OutputOption, console, moment, show, show_json
 from fleetmeter_rules.contracts import overlaps
 
 app = typer.Typer(help="List a region's contracts; check contract files.", no_args_is_help=True)
@@ -31,7 +31,7 @@ def list_contracts(context: typer.Context, output: OutputOption = Output.table) 
         show_json(found)
         return
     show(
-        ("Contract", "Version", "Customer", "Plan", "From", "To", "Loaded"),
+        ("Contract", "Version", "Customer", "Plan", "From", "To", "Loaded (UTC)"),
         [
             (
                 each["contract"],
@@ -40,7 +40,7 @@ def list_contracts(context: typer.Context, output: OutputOption = Output.table) 
                 each["plan"],
                 each["validFrom"],
                 each["validTo"] or "",
-                each["loadedAt"][:19],
+                moment(each["loadedAt"]),
             )
             for each in found["contracts"]
         ],

@@ -9,7 +9,7 @@ import typer
 
 from fleetmeter_cli.problem import REFUSED, Problem, told
 from fleetmeter_cli.region_api import RegionApi, region_api
-from fleetmeter_cli.table import Output, OutputOption, show, show_json
+from fleetmeter_cli.table import Output, OutputOption, moment, show, show_json
 
 _BATCH_LINES = 5000
 _MOST_SHOWN = 20
@@ -64,10 +64,10 @@ def list_devices(context: typer.Context, output: OutputOption = Output.table) ->
     for each in found:
         owners: list[dict[str, str | None]] = each["owners"] or [{}]
         for owner in owners:
-            parts = (owner.get("customer"), owner.get("validFrom"), owner.get("validTo"))
-            rows.append((each["alias"], each["uid"], each["deviceClass"], *(part or "" for part in parts)))
+            span = (moment(owner.get("validFrom")), moment(owner.get("validTo")))
+            rows.append((each["alias"], each["uid"], each["deviceClass"], owner.get("customer") or "", *span))
     show(
-        ("Alias", "Uid", "Class", "Customer", "From", "To"),
+        ("Alias", "Uid", "Class", "Customer", "From (UTC)", "To (UTC)"),
         rows,
         empty="No device is registered; add some with `fleetmeter devices import`.",
     )

@@ -42,7 +42,7 @@ def list_invoices(
         show_json(found)
         return
     show(
-        ("Number", "Period", "Customer", "Contract", "Issued", "Total"),
+        ("Number", "Period", "Customer", "Contract", "Issued", "Events", "Total"),
         [
             (
                 _versioned(each),
@@ -50,11 +50,12 @@ def list_invoices(
                 each["customer"],
                 each["contract"],
                 each["issueDate"],
+                number(each["events"]),
                 money(each["total"], each["currency"], places(each["total"])),
             )
             for each in found
         ],
-        right=("Total",),
+        right=("Events", "Total"),
         empty="No invoice yet: a period is invoiced when it is final.",
     )
 
@@ -142,6 +143,11 @@ def _print(invoice: Mapping[str, Any]) -> None:
     out.print(Text("Total", style="bold"), Text(total, style="bold"))
 
 
+def _unit(line: Mapping[str, Any]) -> str:
+    unit = "active device" if line["measure"] == "ActiveDevices" else line["unit"] or line["metric"]
+    return unit if number(line["quantity"]) == "1" or unit.endswith("s") or len(unit) < 4 else f"{unit}s"
+
+
 def _step(tier: Mapping[str, Any]) -> str:
     if number(tier["from"]) == "0":
         return "every unit" if tier["upTo"] is None else f"first {number(tier['upTo'])}"
@@ -153,7 +159,7 @@ def _print_line(out: Console, line: Mapping[str, Any], currency: str) -> None:
     least = places(line["amount"])
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     table.add_column(Text(line["description"] or line["charge"]), overflow="fold")
-    table.add_column(Text(f"{number(line['quantity'])} {line['unit']}"), justify="right")
+    table.add_column(Text(f"{number(line['quantity'])} {_unit(line)}"), justify="right")
     table.add_column(Text(money(line["amount"], currency, least)), justify="right")
     for tier in line["tiers"]:
         fee = tier.get("flatFee") or "0"

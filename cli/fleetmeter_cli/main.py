@@ -9,6 +9,7 @@ from fleetmeter_cli import backfill, contracts, devices, invoices, plans, price,
 from fleetmeter_cli.load import load
 from fleetmeter_cli.preview import preview
 from fleetmeter_cli.region_api import Target
+from fleetmeter_cli.simulate import simulate
 
 app = typer.Typer(
     name="fleetmeter",
@@ -67,3 +68,4 @@ app.add_typer(plans.app, name="plans")
 app.command("price")(price.show_price)
 app.command("preview")(preview)
 app.command("load")(load)
+app.command("simulate")(simulate)

@@ -1,5 +1,4 @@
-"""`fleetmeter preview`: what files of device messages would be billed, by the same rules, on this machine
-alone."""
+"""`fleetmeter preview`: what files of device messages would be billed, on this machine alone."""
 
 import json
 import zlib

@@ -8,7 +8,7 @@ import typer
 from fleetmeter_cli.amount import number
 from fleetmeter_cli.problem import told
 from fleetmeter_cli.region_api import region_api
-from fleetmeter_cli.table import Output, OutputOption, console, show, show_json
+from fleetmeter_cli.table import Output, OutputOption, console, moment, show, show_json
 
 app = typer.Typer(help="See what was not billed, with its reason.", no_args_is_help=True)
 
@@ -46,11 +46,11 @@ def list_quarantine(
         return
     console().print()
     show(
-        ("Id", "Received", "Reason", "Device", "Period", "Detail"),
+        ("Id", "Received (UTC)", "Reason", "Device", "Period", "Detail"),
         [
             (
                 str(each["id"]),
-                each["receivedAt"][:19],
+                moment(each["receivedAt"]),
                 each["reason"],
                 each["device"] or "",
                 each["billingPeriod"] or "",

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -43,6 +44,13 @@ def show(
         out.print(empty, style="dim")
         return
     out.print(table)
+
+
+def moment(instant: str | None) -> str:
+    """An RFC 3339 instant for a narrow column: in UTC, to the minute, empty for None."""
+    if instant is None:
+        return ""
+    return f"{datetime.fromisoformat(instant).astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
 def show_json(value: Any) -> None:

@@ -36,7 +36,7 @@ def received_at(raw: bytes, field: str) -> int | None:
     """The receive time that a line tells: a number is milliseconds since 1970, a text is RFC 3339."""
     try:
         message: Any = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return None
     value = cast("dict[str, Any]", message).get(field) if isinstance(message, dict) else None
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal, localcontext
 from typing import Any, Final
@@ -11,7 +11,7 @@ from typing import Any, Final
 from fleetmeter_api.region import DEFAULT_CLASS, DeviceClass
 from fleetmeter_rules.calendar import Bounds, Calendar, contract_period
 from fleetmeter_rules.contracts import Defaults
-from fleetmeter_rules.event_time import Ambiguous, Resolved, resolve_event_time, rules_of
+from fleetmeter_rules.event_time import Ambiguous, ClassRules, Resolved, resolve_event_time, rules_of
 from fleetmeter_rules.identity import event_id, packed_key
 from fleetmeter_rules.instant import from_micros, rfc3339
 from fleetmeter_rules.lateness import decide
@@ -80,7 +80,10 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What became of one message: that of its first item that counts."""
+    """What became of one message: that of its first item that counts.
+
+    `flags`: what was mended or guessed about its time. `boundary`: its true time may lie in another period.
+    """
 
     verdict: str
     reason: str | None = None
@@ -92,6 +95,8 @@ class Decision:
     method: str | None = None
     period: str | None = None
     detail: str = ""
+    flags: tuple[str, ...] = ()
+    boundary: bool = False
 
     def document(self, line: int, file: str) -> dict[str, Any]:
         """The decision as JSON values."""
@@ -126,6 +131,7 @@ class Trial:
         self.tallies: dict[Place, Tally] = {}
         self._first: dict[bytes, _First] = {}
         self._numbers: dict[str, int] = {}
+        self._rules = {known.name: rules_of(known) for known in setting.classes}
 
     def take(self, adapter: str, raw: bytes, received: int | None) -> Decision:
         """Decide one message. `received`: R in microseconds since 1970, None where the file doesn't tell."""
@@ -157,9 +163,8 @@ class Trial:
         """One item, in the consumer's order: deduplication first, then objections, then lateness."""
         device = self._device(message.device)
         device_class = self.setting.device_class(device.device_class)
-        resolved = resolve_event_time(
-            message.time, received_at, rules_of(device_class or DeviceClass(name=DEFAULT_CLASS))
-        )
+        rules = _DEFAULT_RULES if device_class is None else self._rules[device_class.name]
+        resolved = resolve_event_time(message.time, received_at, rules)
         event_at = resolved.at if isinstance(resolved, Resolved) else received_at
         customer = owner_at(device.bindings, event_at)
         bounds = contract_period(event_at, self.setting.terms.calendar)
@@ -175,17 +180,16 @@ class Trial:
             else:
                 place = known.place
         self._count(place, bounds, item, verdict, reason, late)
-        return Decision(
+        decision = Decision(
             verdict,
             reason,
             event_id(item.identity),
             message.device,
             place.customer,
             late,
-            resolved.at if isinstance(resolved, Resolved) else None,
-            resolved.method.name.lower() if isinstance(resolved, Resolved) else None,
-            place.period,
+            period=place.period,
         )
+        return decision if isinstance(resolved, Ambiguous) else _timed(decision, resolved, bounds)
 
     def _device(self, uid: str) -> Device:
         if self.setting.registry is None:
@@ -234,8 +238,20 @@ class Trial:
             tally.quantity += item.quantity
 
 
+def _timed(decision: Decision, resolved: Resolved, bounds: Bounds) -> Decision:
+    """The decision with what is known of the event's time."""
+    return replace(
+        decision,
+        event_at=resolved.at,
+        method=resolved.method.name.lower(),
+        flags=resolved.flags,
+        boundary=resolved.straddles(bounds.start, bounds.end),
+    )
+
+
 _ALWAYS: Final = Binding(DEFAULT_CUSTOMER, datetime.fromisoformat("0001-01-02T00:00:00Z"), None, 0)
 _ANYBODYS: Final = Device(DEFAULT_CLASS, (_ALWAYS,))
+_DEFAULT_RULES: Final = ClassRules()
 _NOBODYS: Final = Device(DEFAULT_CLASS, ())
 
 

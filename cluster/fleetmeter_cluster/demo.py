@@ -104,12 +104,11 @@ def main() -> int:
             steps.run("save the invoices", lambda _: site.fleetmeter("invoices", "save", OUTPUT))
         show(site, OUTPUT)
     except Failure as failure:
-        print(f"\nThe demo stopped: {failure}", file=sys.stderr)
+        sys.stderr.write(f"\nThe demo stopped: {failure}\n")
         return 1
     except KeyboardInterrupt:
-        print(
-            "\nInterrupted. `make demo` goes on from here; `make demo-down` removes everything.",
-            file=sys.stderr,
+        sys.stderr.write(
+            "\nInterrupted. `make demo` goes on from here; `make demo-down` removes everything.\n"
         )
         return 130
     return 0

@@ -85,7 +85,7 @@ def packages() -> list[str]:
 
 def install(step: Step) -> None:
     """Installs the missing packages by apt-get; none of their services is started."""
-    _release_services()
+    release_services()
     if missing := packages():
         quiet = {"DEBIAN_FRONTEND": "noninteractive"}
         step.say("apt-get update")
@@ -131,10 +131,10 @@ def _services_held() -> Generator[None]:
     try:
         yield
     finally:
-        _release_services()
+        release_services()
 
 
-def _release_services() -> None:
+def release_services() -> None:
     """Takes back what holds services, of this run or of one that was killed."""
     if POLICY.exists() and POLICY.read_text() == HELD:
         POLICY.unlink()

@@ -97,14 +97,21 @@ def start_kubelet(namespace: Namespace) -> None:
 
 
 def load(namespace: Namespace, archives: Sequence[Path], step: Step | None = None) -> None:
-    """Puts image archives into the node, one after another. Raises Failure where one can't be read."""
+    """Puts into the node those image archives that it has not taken in yet."""
     importing = ("ctr", "--address", SOCKET, "--namespace", "k8s.io", "images", "import", "-")
+    record = namespace.place.home / "images"
+    known = record.read_text().splitlines() if record.exists() else []
     for archive in archives:
+        entry = f"{archive} {archive.stat().st_ino} {archive.stat().st_mtime_ns}"
+        if entry in known:
+            continue
         if step is not None:
             step.say(f"containerd, which takes in {archive}")
         # The file is opened on the host: inside, its folder may be hidden.
         with archive.open("rb") as data:
             run(namespace.enter(*importing), source=data)
+        with record.open("a") as file:
+            file.write(f"{entry}\n")
 
 
 def _kubelet(place: Place) -> dict[str, object]:

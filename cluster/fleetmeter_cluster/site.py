@@ -9,7 +9,7 @@ import re
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,7 +58,7 @@ class Site:
     def run(
         self, words: Sequence[str | Path], *, stdin: str | None = None, env: Mapping[str, str] | None = None
     ) -> str:
-        """Runs a command and returns what it printed. Raises Failure with its complaint when it exits non-zero."""
+        """Runs a command and returns what it printed. Raises Failure with its complaint if it fails."""
         done = subprocess.run(  # noqa: S603
             [str(word) for word in words],
             input=stdin,
@@ -103,7 +103,7 @@ class Site:
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=document)
 
     def install(self, images: Mapping[str, str], jurisdiction: str = "EU") -> None:
-        """Makes the namespace (Pod Security `restricted`), installs the CRDs and the operator, and waits for it."""
+        """Makes the namespace (Pod Security `restricted`) and installs the CRDs and the operator."""
         self.kubectl("apply", "-f", "-", stdin=json.dumps(namespace(self.namespace)))
         self.helm(
             *("upgrade", "--install", "fleetmeter-crds", PROJECT / "charts" / "fleetmeter-crds"),
@@ -153,7 +153,7 @@ class Site:
         return "Unknown", f"the operator has not looked at {kind} {name} yet"
 
     @contextlib.contextmanager
-    def forwarded(self, target: str, port: int) -> Iterator[int]:
+    def forwarded(self, target: str, port: int) -> Generator[int]:
         """A port on loopback that leads to `target` ("service/eu-mosquitto") while the block runs."""
         words = [binaries.path("kubectl"), "-n", self.namespace, "port-forward", target, f":{port}"]
         with subprocess.Popen(  # noqa: S603
@@ -164,8 +164,7 @@ class Site:
             env=self.environment,
         ) as forward:
             try:
-                assert forward.stdout is not None
-                line = forward.stdout.readline()
+                line = forward.stdout.readline() if forward.stdout else ""
                 match = re.search(r"127\.0\.0\.1:(\d+)", line)
                 if match is None:
                     raise Failure(f"kubectl port-forward {target}: {line.strip() or 'ended without a word'}")

@@ -15,6 +15,8 @@ from fleetmeter_cluster.failure import Failure
 HOME = Path("/var/lib/fleetmeter")
 """All that clusters keep; network namespaces belong to the machine, so their state does too."""
 
+LOCKS = Path("/run/lock")
+
 NAMES = ("eu", "us")
 """The clusters that one machine can hold side by side."""
 
@@ -140,7 +142,7 @@ class Place:
 @contextlib.contextmanager
 def locked(place: Place) -> Generator[None]:
     """Holds the cluster's lock: of several processes that bring it up or down, one works, the others wait."""
-    path = Path(f"/run/lock/{place.full_name}.lock")
+    path = LOCKS / f"{place.full_name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 MAX_UID: Final = 255
@@ -12,6 +13,7 @@ _BARE_MAC = re.compile(r"(?:urn:dev:mac:)?([0-9a-f]{12})", re.I)
 _HARDWARE_URN = re.compile(r"urn:(imei|gsma:imei|dev:mac|dev:eui64|meid|esn)\b", re.I)
 
 
+@lru_cache(maxsize=65536)
 def device_uid(text: str) -> str:
     """The one spelling of a device's identity: NFC, hardware addresses in lower case without separators.
 
@@ -20,16 +22,24 @@ def device_uid(text: str) -> str:
     long, or holds spaces at its ends, control characters, lone surrogates or marks that change the reading
     direction.
     """
-    if not text or len(text) > MAX_UID:
-        raise ValueError(f"a device's identity has 1 to {MAX_UID} characters, this one has {len(text)}")
-    uid = unicodedata.normalize("NFC", text)
-    if uid != uid.strip() or any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") for c in uid):
+    uid = text if text.isascii() else unicodedata.normalize("NFC", text)
+    if not 0 < len(uid) <= MAX_UID:
+        raise ValueError(f"a device's identity has 1 to {MAX_UID} characters, this one has {len(uid)}")
+    if uid != uid.strip() or unseen(uid):
         raise ValueError("a device's identity holds a space at an end or a character that can't be seen")
     for pattern in (_EUI64, _MAC, _BARE_MAC):
         match = pattern.fullmatch(uid)
         if match:
             return re.sub("[:-]", "", match[1]).lower()
     return uid
+
+
+def unseen(text: str) -> bool:
+    """Whether the text holds a control character, a lone surrogate, or a mark that can't be seen or turns
+    text."""
+    if text.isascii():
+        return not text.isprintable()
+    return any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") for c in text)
 
 
 def default_alias(uid: str) -> str:

@@ -1,5 +1,4 @@
-"""Event time: when a message's event happened, from the device's clocks, the receive time and the class's
-rules."""
+"""Event time: when an event happened, from the device's clocks, the receive time and the class."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -149,16 +148,18 @@ def resolve_event_time(
 
 
 def _by_uptime(device: DeviceTime, reference: datetime, rules: ClassRules) -> Resolved | None:
-    """R less what the monotonic clock counted between event and sending; no wall clock has a part in it."""
+    """R less what the monotonic clock counted between event and sending, however long; no wall clock
+    needed."""
     if device.event_uptime is None or device.sent_uptime is None:
         return None
     same_boot = device.event_boot is not None and device.event_boot == (device.sent_boot or device.event_boot)
     age = device.sent_uptime - device.event_uptime
-    if not same_boot or not timedelta(0) <= age <= rules.max_offline:
+    if not same_boot or age < timedelta(0):
         return None
     at = reference - age
     offset = None if device.event_at is None else at - device.event_at
-    return Resolved(at, _age_error(age), TimeMethod.UPTIME, Quality.TRUSTED, device.flags, offset)
+    uncertainty = _pair_uncertainty(age, at, device.event_at, rules)
+    return Resolved(at, uncertainty, TimeMethod.UPTIME, Quality.TRUSTED, device.flags, offset)
 
 
 def _by_sent_at(device: DeviceTime, reference: datetime, rules: ClassRules) -> Resolved | None:
@@ -169,13 +170,23 @@ def _by_sent_at(device: DeviceTime, reference: datetime, rules: ClassRules) -> R
     if not timedelta(0) <= age <= rules.max_offline:
         return None
     at = reference - age
-    return Resolved(
-        at, _age_error(age), TimeMethod.SENT_AT, Quality.CORRECTED, device.flags, reference - device.sent_at
-    )
+    uncertainty = _pair_uncertainty(age, at, device.event_at, rules)
+    offset = reference - device.sent_at
+    return Resolved(at, uncertainty, TimeMethod.SENT_AT, Quality.CORRECTED, device.flags, offset)
 
 
-def _age_error(age: timedelta) -> timedelta:
-    return TRANSIT + age * DRIFT_PPM // 1_000_000
+def _pair_uncertainty(
+    age: timedelta, at: datetime, event_at: datetime | None, rules: ClassRules
+) -> timedelta:
+    """Transit and drift; but where the event time is earlier and credible as it stands, all that lies
+    between.
+
+    A message that waited in a broker's queue and a clock that runs late look the same, so both times stay in.
+    """
+    least = TRANSIT + age * DRIFT_PPM // 1_000_000
+    if event_at is None or not rules.tolerance < at - event_at <= rules.max_offline - age:
+        return least
+    return at - event_at + least
 
 
 def _by_fault(device: DeviceTime, received_at: datetime, rules: ClassRules) -> Resolved | None:

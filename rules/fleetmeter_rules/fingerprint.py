@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
+from operator import itemgetter
 
 from fleetmeter_rules.instant import to_micros
 from fleetmeter_rules.number import plain
@@ -12,18 +13,18 @@ Value = str | bytes | int | Decimal | datetime | None
 
 
 def fingerprint(content: Iterable[tuple[str, Value]]) -> bytes:
-    """The fingerprint of named values, in any order; a value of None counts as absent.
+    """The fingerprint of named values, each name once, in any order; a value of None counts as absent.
 
     Give it what the device measured and what it says about when (metric, quantity, payload, event time);
     never what the way to us added (radio gateways, signal strength, send or receive time). Decimals compare
     by value.
     """
-    digest = hashlib.sha256(b"fp1")
-    for name, value in sorted((name, value) for name, value in content if value is not None):
-        for part in (name.encode(), _encode(value)):
-            digest.update(len(part).to_bytes(4, "big"))
-            digest.update(part)
-    return digest.digest()[:16]
+    parts = [b"fp1"]
+    for name, value in sorted(content, key=itemgetter(0)):
+        if value is not None:
+            label, encoded = name.encode(), _encode(value)
+            parts += (len(label).to_bytes(4, "big"), label, len(encoded).to_bytes(4, "big"), encoded)
+    return hashlib.sha256(b"".join(parts)).digest()[:16]
 
 
 def _encode(value: Value) -> bytes:

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def from_micros(micros: int) -> datetime:
@@ -15,7 +14,8 @@ def from_micros(micros: int) -> datetime:
 def to_micros(instant: datetime) -> int:
     """Microseconds since 1970-01-01T00:00:00Z, exact. Raises ValueError for a datetime without a zone."""
     require_aware(instant)
-    return (instant - EPOCH) // _MICROSECOND
+    since = instant - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def rfc3339(instant: datetime) -> str:
@@ -26,5 +26,5 @@ def rfc3339(instant: datetime) -> str:
 
 def require_aware(instant: datetime) -> None:
     """Raises ValueError for a datetime without a zone: such a value names no instant."""
-    if instant.tzinfo is None or instant.utcoffset() is None:
+    if instant.tzinfo is not UTC and instant.utcoffset() is None:
         raise ValueError(f"{instant.isoformat()} has no time zone; give an aware datetime")

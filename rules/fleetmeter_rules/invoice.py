@@ -1,8 +1,7 @@
-"""Invoice: drawn up from a period's billed usage and a plan; the same input in any order gives the same
-bytes."""
+"""Invoice: drawn up from billed usage and a plan; the same input in any order gives the same bytes."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal, localcontext
@@ -10,28 +9,17 @@ from typing import Any, Final
 
 from fleetmeter_api.contract import Customer, LateUsagePolicy, Seller
 from fleetmeter_api.plan import Charge, PlanVersion
+from fleetmeter_rules.adjustment import Adjustment, LatePeriod, adjust
 from fleetmeter_rules.allocation import allocate
 from fleetmeter_rules.calendar import Bounds, zone_of
 from fleetmeter_rules.instant import rfc3339
 from fleetmeter_rules.number import EXACT, plain
 from fleetmeter_rules.pricing import Price, price
 from fleetmeter_rules.rounding import minor_unit, money, round_amount
+from fleetmeter_rules.usage import DeviceShare, DeviceUsage, measured
 
 SCHEMA: Final = "fleetmeter.io/invoice/v1"
 _ZERO: Final = Decimal(0)
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceUsage:
-    """A device's billed usage of one metric in the period; `alias` is what the invoice shows, no hardware
-    id."""
-
-    alias: str
-    metric: str
-    quantity: Decimal
-    events: int
-    first_event: datetime
-    last_event: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +55,6 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceShare:
-    """A device's part of a line; the amounts of a line's devices sum to the line."""
-
-    usage: DeviceUsage
-    amount: Decimal
-
-
-@dataclass(frozen=True, slots=True)
 class Line:
     """One charge: its measured quantity, its exact price, its rounded amount and its devices."""
 
@@ -95,6 +75,7 @@ class Invoice:
     plan_version: str
     issue_date: date
     lines: tuple[Line, ...]
+    adjustments: tuple[Adjustment, ...]
     subtotal: Decimal
     total: Decimal
     snapshot: Snapshot
@@ -112,48 +93,47 @@ class SnapshotMismatchError(ValueError):
 def draw_up(
     heading: Heading,
     plan: PlanVersion,
-    units: dict[str, str],
+    units: Mapping[str, str],
     usage: Iterable[DeviceUsage],
     snapshot: Snapshot,
+    late: Iterable[LatePeriod] = (),
 ) -> Invoice:
     """The invoice of a contract period: a line a charge, in the plan's order, also for a charge without
     usage.
 
-    `units`: the unit of each metric that the region declares. `usage`: one entry a device and metric. Each
-    line is exact until it is rounded once, half away from zero; the total is the sum of the rounded lines.
-    Raises SnapshotMismatchError where the usage's events are not the snapshot's, UnknownCurrencyError, and
+    `units`: the unit of each metric that the region declares. `usage`: one entry a device and metric. `late`:
+    what belongs to earlier periods and is billed here, as adjustments. Each line is exact until it is rounded
+    once, half away from zero; the total is the sum of the rounded lines and adjustments. Raises
+    SnapshotMismatchError where the usage's events are not the snapshot's, UnknownCurrencyError, and
     ValueError for an entry given twice.
     """
-    entries = sorted(usage, key=lambda entry: (entry.alias.encode(), entry.metric))
-    keys = [(entry.alias, entry.metric) for entry in entries]
-    if len(set(keys)) != len(keys):
-        raise ValueError("a device's usage of a metric is given twice; sum it before")
-    events = sum(entry.events for entry in entries)
+    entries = tuple(usage)
+    periods = sorted(late, key=lambda period: period.period.start)
+    for given in (entries, *(period.late for period in periods)):
+        keys = [(entry.alias, entry.metric) for entry in given]
+        if len(set(keys)) != len(keys):
+            raise ValueError("a device's usage of a metric is given twice; sum it before")
+    events = sum(entry.events for given in (entries, *(p.late for p in periods)) for entry in given)
     if events != snapshot.events:
         raise SnapshotMismatchError(
             f"usage of {events} events, but a snapshot of {snapshot.events}; nothing was invoiced"
         )
     lines = tuple(_line(charge, units, entries, heading.currency) for charge in plan.charges)
+    adjustments = tuple(a for period in periods for a in adjust(period, units, heading.currency))
     with localcontext(EXACT):
-        total = sum((line.amount for line in lines), _ZERO)
+        subtotal = sum((line.amount for line in lines), _ZERO)
+        total = sum((adjustment.amount for adjustment in adjustments), subtotal)
     issued = heading.cut_off.astimezone(zone_of(heading.time_zone)).date()
-    return Invoice(heading, plan.version, issued, lines, total, total, snapshot)
+    return Invoice(heading, plan.version, issued, lines, adjustments, subtotal, total, snapshot)
 
 
-def _line(charge: Charge, units: dict[str, str], usage: list[DeviceUsage], currency: str) -> Line:
-    own = [entry for entry in usage if entry.metric == charge.metric and entry.events > 0]
-    with localcontext(EXACT):
-        if charge.measure == "ActiveDevices":
-            weights = {entry.alias: Decimal(1) for entry in own}
-        else:
-            weights = {entry.alias: entry.quantity for entry in own}
-        quantity = sum(weights.values(), _ZERO)
-    priced = price(charge, quantity)
+def _line(charge: Charge, units: Mapping[str, str], usage: Iterable[DeviceUsage], currency: str) -> Line:
+    own = measured(charge, usage, units)
+    priced = price(charge, own.quantity)
     amount = round_amount(priced.exact, currency)
-    shares = allocate(amount, weights, minor_unit(currency))
-    unit = "devices" if charge.measure == "ActiveDevices" else units.get(charge.metric, "")
-    devices = tuple(DeviceShare(entry, shares[entry.alias]) for entry in own)
-    return Line(charge, unit, quantity, sum(entry.events for entry in own), priced, amount, devices)
+    shares = allocate(amount, own.weights, minor_unit(currency))
+    devices = tuple(DeviceShare(entry, shares[entry.alias]) for entry in own.devices)
+    return Line(charge, own.unit, own.quantity, own.events, priced, amount, devices)
 
 
 def document(invoice: Invoice) -> dict[str, Any]:
@@ -183,7 +163,7 @@ def document(invoice: Invoice) -> dict[str, Any]:
         },
         "events": invoice.events,
         "lines": [_line_document(line, head.currency) for line in invoice.lines],
-        "adjustments": [],
+        "adjustments": [_adjustment_document(a, head.currency) for a in invoice.adjustments],
         "subtotal": money(invoice.subtotal, head.currency),
         "total": money(invoice.total, head.currency),
         "snapshot": {"events": invoice.snapshot.events, "digest": invoice.snapshot.digest},
@@ -220,6 +200,25 @@ def _line_document(line: Line, currency: str) -> dict[str, Any]:
         "exact": plain(line.price.exact),
         "amount": money(line.amount, currency),
         "byDevice": [_share_document(share, currency) for share in line.devices],
+    }
+
+
+def _adjustment_document(adjustment: Adjustment, currency: str) -> dict[str, Any]:
+    late = adjustment.late
+    return {
+        "billingPeriod": late.billing_period,
+        "start": rfc3339(late.period.start),
+        "end": rfc3339(late.period.end),
+        "planVersion": late.plan.version,
+        "charge": adjustment.charge.name,
+        "description": adjustment.charge.description or "",
+        "metric": adjustment.charge.metric,
+        "unit": adjustment.unit,
+        "quantity": plain(adjustment.quantity),
+        "events": adjustment.events,
+        "exact": plain(adjustment.exact),
+        "amount": money(adjustment.amount, currency),
+        "byDevice": [_share_document(share, currency) for share in adjustment.devices],
     }
 
 

@@ -1,5 +1,4 @@
-"""Lateness: what becomes of an event that was received after its period's end, from T, R and the contract
-alone."""
+"""Lateness: what becomes of an event by when it was received, from T, R and the contract alone."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,5 +1,4 @@
-"""Metering: what a period's billed events of one metric amount to, by the metric's kind; in any order of
-arrival."""
+"""Metering: what a period's events of one metric amount to, by the metric's kind, in any order."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

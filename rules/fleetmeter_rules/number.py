@@ -2,6 +2,7 @@
 
 import re
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow, Underflow
+from functools import lru_cache
 from typing import Final
 
 EXACT: Final = Context(
@@ -21,6 +22,7 @@ class QuantityError(ValueError):
     """A quantity that no invoice can hold; the text says why."""
 
 
+@lru_cache(maxsize=4096)
 def quantity(text: str) -> Decimal:
     """A device's quantity: a finite decimal >= 0 with at most 10 integer and 10 fraction digits.
 

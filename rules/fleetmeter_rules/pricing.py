@@ -95,19 +95,22 @@ def cliffs(tiers: Sequence[Tier]) -> tuple[Cliff, ...]:
             before = _fee(tier) + tier.up_to * tier.unit_price
             after = _fee(following) + tier.up_to * following.unit_price
             if after < before:
-                found.append(Cliff(tier.up_to, before, after, _recovery(tiers[index + 1 :], before)))
+                found.append(
+                    Cliff(tier.up_to, before, after, _recovery(tiers[index + 1 :], tier.up_to, before))
+                )
     return tuple(found)
 
 
-def _recovery(tiers: Sequence[Tier], amount: Decimal) -> Decimal | None:
-    """The least quantity, rounded up to a whole unit, in these tiers that costs at least `amount`."""
+def _recovery(tiers: Sequence[Tier], start: Decimal, amount: Decimal) -> Decimal | None:
+    """The least whole quantity over `start`, in these tiers, that costs at least `amount`."""
     for tier in tiers:
-        if tier.unit_price == 0:
-            needed = _ZERO if _fee(tier) >= amount else None
-        else:
-            needed = _ceiling(amount - _fee(tier), tier.unit_price)
-        if needed is not None and (tier.up_to is None or needed <= tier.up_to):
+        needed = start // 1 + 1
+        if tier.unit_price > 0:
+            needed = max(needed, _ceiling(amount - _fee(tier), tier.unit_price))
+        dear_enough = _fee(tier) + needed * tier.unit_price >= amount
+        if dear_enough and (tier.up_to is None or needed <= tier.up_to):
             return needed
+        start = start if tier.up_to is None else tier.up_to
     return None
 
 

@@ -54,6 +54,7 @@ class Readiness:
 
     @property
     def sealable(self) -> bool:
+        """Whether it waits for nothing."""
         return self.waiting_for is WaitingFor.NOTHING
 
 
@@ -86,6 +87,8 @@ def sealable(
     if not known:
         return Readiness(WaitingFor.USAGE, "no partition of the queue has been read yet")
     behind = [p for p in known.values() if p.required_offset is None or p.next_offset < p.required_offset]
+    if any(p.required_offset is None for p in behind):
+        return Readiness(WaitingFor.USAGE, "how far the queue reached at the cut-off is not known yet")
     if behind:
         records = sum(p.required_offset - p.next_offset for p in behind if p.required_offset is not None)
         names = ", ".join(str(p.partition) for p in sorted(behind, key=lambda p: p.partition))

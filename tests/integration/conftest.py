@@ -12,7 +12,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from fleetmeter_cluster.progress import Steps
+from fleetmeter_local.demo import bring_up, running_line
 from fleetmeter_local.engines import Kafka, Mosquitto, Postgres
+from fleetmeter_local.line import Line
 
 TEMPLATE = "fleetmeter_template"
 _numbers = itertools.count(1)
@@ -107,6 +110,14 @@ def database(postgres: Postgres, migrated_template: str) -> Iterator[Database]:
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{migrated_template}"'.encode())
     yield Database(postgres, name)
     postgres.drop_database(name)
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    """The whole running line of the example region: engines of its own, gateway, consumer and region API."""
+    with running_line() as running, Steps("the line") as steps:
+        bring_up(steps, running)
+        yield running
 
 
 @pytest.fixture

@@ -1,5 +1,4 @@
-"""Invoice: the lines add up from exact arithmetic, the devices add up to the lines, any order is one
-document."""
+"""Invoice: lines add up exactly, devices add up to lines, any order is one document."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal

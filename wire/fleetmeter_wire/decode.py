@@ -1,5 +1,4 @@
-"""Decode: the one way from a platform's bytes to billable items; nothing but these three results comes
-out."""
+"""Decode: the one way from a platform's bytes to billable items, a not-billable or a refusal."""
 
 from collections.abc import Callable
 from typing import Final

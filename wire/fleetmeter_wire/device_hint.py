@@ -1,5 +1,4 @@
-"""Device hint: whose message it probably is, quickly; for the queue's key and for refusals, never for
-billing."""
+"""Device hint: whose message it probably is, for the queue's key and refusals, never for billing."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -18,6 +17,7 @@ class _ChirpStack(msgspec.Struct):
     dev_eui: str | None = msgspec.field(default=None, name="devEUI")
 
     def device(self) -> str | None:
+        """The device's identity as the message spells it."""
         return self.device_info.dev_eui if self.device_info is not None else self.dev_eui
 
 
@@ -25,6 +25,7 @@ class _Helium(msgspec.Struct):
     dev_eui: str | None = None
 
     def device(self) -> str | None:
+        """The device's identity as the message spells it."""
         return self.dev_eui
 
 
@@ -39,6 +40,7 @@ class _Envelope(msgspec.Struct):
     data: Any = None
 
     def device(self) -> str | None:
+        """The device's identity as the message spells it."""
         if self.specversion is None:
             return self.device_
         try:

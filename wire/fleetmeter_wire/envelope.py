@@ -1,5 +1,4 @@
-"""Envelope: Fleetmeter's own JSON form of a message, plain or as a CloudEvents 1.0 event in structured
-mode."""
+"""Envelope: Fleetmeter's own JSON form of a message, plain or as a CloudEvents 1.0 event."""
 
 import re
 import unicodedata
@@ -9,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Final, cast
 
 from fleetmeter_rules import identity
-from fleetmeter_rules.device import device_uid
+from fleetmeter_rules.device import device_uid, unseen
 from fleetmeter_rules.event_time import DeviceTime
 from fleetmeter_rules.fingerprint import fingerprint
 from fleetmeter_rules.identity import Identity
@@ -162,9 +161,9 @@ def _label(fields: Object, name: str) -> str:
         value = str(value)
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID:
         raise MalformedError(f"{name} must be text of 1 to {MAX_ID} characters")
-    if any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") for c in value):
+    if unseen(value):
         raise MalformedError(f"{name} holds a character that can't be seen: {clip(value)}")
-    return unicodedata.normalize("NFC", value)
+    return value if value.isascii() else unicodedata.normalize("NFC", value)
 
 
 def _timestamp(fields: Object, name: str) -> Timestamp | None:

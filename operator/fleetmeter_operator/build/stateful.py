@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fleetmeter_operator.build import labels, pods
+from fleetmeter_operator.build.quantity import quantity
 from fleetmeter_operator.build.site import Object, Site
 
 CLAIM = "data"
@@ -65,6 +66,29 @@ def build_stateful_set(site: Site, engine: Engine) -> Object:
             "volumeClaimTemplates": [_claim_template(site, engine)],
         },
     }
+
+
+def keep_claims(desired: Object, live: Object | None) -> tuple[Object, str | None]:
+    """A StatefulSet with the claim templates that it has, for good; and what that leaves undone."""
+    if live is None:
+        return desired, None
+    (wanted,) = desired["spec"]["volumeClaimTemplates"]
+    has = _storage(live["spec"]["volumeClaimTemplates"][0])
+    wants = _storage(wanted)
+    if quantity(has) == quantity(wants):
+        return desired, None
+    requests = {"requests": {"storage": has}}
+    kept = {**wanted, "spec": {**wanted["spec"], "resources": requests}}
+    name = desired["metadata"]["name"]
+    note = (
+        f"claim {CLAIM}-{name}-0 was made with {has}, the spec asks for {wants};"
+        " where the storage class lets volumes grow, raise the claim's own spec.resources.requests.storage"
+    )
+    return {**desired, "spec": {**desired["spec"], "volumeClaimTemplates": [kept]}}, note
+
+
+def _storage(claim: Object) -> str:
+    return claim["spec"]["resources"]["requests"]["storage"]
 
 
 def build_service(site: Site, component: str, ports: dict[str, int]) -> Object:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from decimal import Decimal
 from typing import Any, cast
+
+from fleetmeter_operator.build.quantity import quantity
 
 # Lists that server-side apply merges by key; in these, entries of others are none of our business.
 _KEYED = {
@@ -19,8 +19,6 @@ _KEYED = {
 }
 _ATOMIC_PARENTS = frozenset({"ingress", "egress"})
 _QUANTITIES = frozenset({"requests", "limits"})
-_UNITS = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12, "m": -3}
-_BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4}
 
 
 def holds(live: Any, desired: Any) -> bool:
@@ -67,13 +65,3 @@ def _list_holds(live: Any, desired: list[Any], field: str) -> bool:
 
 def _same_entry(item: dict[str, Any], want: dict[str, Any], keys: tuple[str, ...]) -> bool:
     return all(item.get(key) == want.get(key) for key in keys if key in want)
-
-
-def quantity(text: object) -> Decimal:
-    """The value of a Kubernetes quantity, since the API server may write 1024Mi as 1Gi. Raises ValueError."""
-    match = re.fullmatch(r"([0-9.]+)(m|k|M|G|T|Ki|Mi|Gi|Ti)?", str(text))
-    if match is None:
-        raise ValueError(f"{text!r} is not a quantity")
-    unit = match[2] or ""
-    scale = Decimal(1024) ** _BINARY[unit] if unit in _BINARY else Decimal(10) ** _UNITS[unit]
-    return Decimal(match[1]) * scale

@@ -11,7 +11,7 @@ from fleetmeter_operator.build.region import build_children
 from fleetmeter_operator.build.secrets import KAFKA, MQTT, POSTGRES, Credential, build_secret, credentials
 from fleetmeter_operator.build.site import Object, Site
 from fleetmeter_operator.cluster import kinds
-from fleetmeter_operator.cluster.apply import apply_each, by_name, prune, write_status
+from fleetmeter_operator.cluster.apply import Live, apply_each, by_name, prune, write_status
 from fleetmeter_operator.cluster.events import announce
 from fleetmeter_operator.reconcile.admission import Refusal, admit
 from fleetmeter_operator.reconcile.context import Context
@@ -23,7 +23,13 @@ from fleetmeter_operator.status.observed import (
     observe_job,
     observe_workload,
 )
-from fleetmeter_operator.status.region import PeriodCounts, RegionFacts, region_status, stalled_status
+from fleetmeter_operator.status.region import (
+    PeriodCounts,
+    RegionFacts,
+    deleting_status,
+    region_status,
+    stalled_status,
+)
 
 KIND = "BillingRegion"
 _UNSETTLED_SECONDS = 10.0
@@ -57,7 +63,7 @@ async def _converge(context: Context, site: Site) -> RegionFacts:
     await _create_secrets(context, site)
     selector = f"{labels.MANAGED},{labels.REGION}={site.name}"
     live = by_name([found for kind in kinds.CHILDREN for found in await client.list(kind, selector)])
-    desired = build_children(site)
+    desired, volumes = _with_claims(build_children(site), live)
     await _retry_migration(context, site, live)
     refusals = await apply_each(client, live, desired)
     await prune(client, live, desired, keep=("close",))
@@ -75,8 +81,22 @@ async def _converge(context: Context, site: Site) -> RegionFacts:
         report=await context.reports.read(site.name),
         missing_secrets=missing_secrets(pods),
         refusals=refusals,
+        volumes=volumes,
         periods=await _count_periods(context, site.name),
     )
+
+
+def _with_claims(children: Sequence[Object], live: Live) -> tuple[list[Object], list[str]]:
+    """The children with claim templates that cannot change, and what a person is to do about them."""
+    desired: list[Object] = []
+    notes: list[str] = []
+    for child in children:
+        note = None
+        if child["kind"] == "StatefulSet":
+            child, note = stateful.keep_claims(child, live.get(("StatefulSet", child["metadata"]["name"])))
+        desired.append(child)
+        notes += [note] if note else []
+    return desired, notes
 
 
 async def _create_secrets(context: Context, site: Site) -> None:
@@ -87,7 +107,7 @@ async def _create_secrets(context: Context, site: Site) -> None:
             await context.client.create(build_secret(site, credential, context.generate))
 
 
-async def _retry_migration(context: Context, site: Site, live: dict[tuple[str, str], Object]) -> None:
+async def _retry_migration(context: Context, site: Site, live: Live) -> None:
     """Delete a failed migrations Job after a pause, so that it is applied anew: no Job can be restarted."""
     key = ("Job", migrations.build(site)["metadata"]["name"])
     job = live.get(key)
@@ -128,7 +148,10 @@ async def _finish(context: Context, live: Object) -> float | None:
     owned = {f"{stateful.CLAIM}-{name}-{engine.component}-0" for engine in _ENGINES}
     claims = [c for c in await client.list("PersistentVolumeClaim") if c["metadata"]["name"] in owned]
     await _delete_all(context, claims)
-    if claims or await client.list("Pod", selector):
+    waiting = [each["metadata"]["name"] for each in (*await client.list("Pod", selector), *claims)]
+    if waiting:
+        generation, now = live["metadata"]["generation"], context.clock()
+        await _tell(context, live, deleting_status(waiting, live.get("status", {}), generation, now))
         return 1.0
     await _delete_credentials(context, name, _ENGINES)
     await client.set_finalizers(live, [each for each in finalizers if each != labels.DELETE_DATA])

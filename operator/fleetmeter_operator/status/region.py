@@ -24,13 +24,17 @@ class PeriodCounts:
 
 @dataclass(frozen=True)
 class RegionFacts:
-    """What was observed of a region: `workloads` by component, `refusals` of writes by the API server."""
+    """What was observed of a region: `workloads` by component, `refusals` of writes by the API server.
+
+    `volumes` tells which volumes are not as the spec asks.
+    """
 
     workloads: Mapping[str, Workload]
     migration: JobState
     report: RegionReport | None
     missing_secrets: Sequence[str] = ()
     refusals: Sequence[str] = ()
+    volumes: Sequence[str] = ()
     periods: PeriodCounts = field(default_factory=PeriodCounts)
 
 
@@ -46,6 +50,23 @@ def stalled_status(
     return {
         "observedGeneration": generation,
         "phase": "Stalled",
+        "conditions": settle(drafts, old.get("conditions", []), generation, now),
+    }
+
+
+def deleting_status(
+    waiting: Sequence[str], old: Mapping[str, Any], generation: int, now: datetime
+) -> dict[str, Any]:
+    """The status of a region that goes with its data; `waiting` names what is still there."""
+    message = f"deletionPolicy is Delete: waits until these are gone: {', '.join(sorted(waiting))}"
+    drafts = [
+        Draft("Ready", False, "Deleting", message),
+        Draft("Reconciling", True, "Deleting", message),
+        Draft("Stalled", False, "Deleting", ""),
+    ]
+    return {
+        "observedGeneration": generation,
+        "phase": "Deleting",
         "conditions": settle(drafts, old.get("conditions", []), generation, now),
     }
 
@@ -106,6 +127,10 @@ def _part_drafts(site: Site, facts: RegionFacts) -> list[Draft]:
         parts.append(Draft("CredentialsMissing", True, "SecretNotFound", remedy))
     else:
         parts.append(Draft("CredentialsMissing", False, "SecretsFound", "every pod found its Secrets"))
+    if facts.volumes:
+        parts.append(Draft("VolumesAsSpecified", False, "VolumeCannotFollow", "; ".join(facts.volumes)))
+    else:
+        parts.append(Draft("VolumesAsSpecified", True, "SizesEqual", ""))
     return parts
 
 

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ import psycopg
 import pytest
 import yaml
 
-from fleetmeter_local.engines import Kafka
+from fleetmeter_local.engines import Kafka, Postgres
 from fleetmeter_local.worker import Worker
 
 REGION: dict[str, Any] = {
@@ -39,17 +40,6 @@ class _Database(Protocol):
     def dsn(self, user: str = "postgres") -> str: ...
 
     def environment(self, user: str = "postgres") -> dict[str, str]: ...
-
-
-def contract(code: str, customer: str, **changes: Any) -> str:
-    """A contract file's text."""
-    document: dict[str, Any] = {
-        "contract": code,
-        "customer": {"code": customer, "name": f"{customer} Ltd", "address": ["Road 1", "Town"]},
-        "plan": "standard",
-        "validFrom": "2023-01-01",
-    }
-    return yaml.safe_dump(document | changes)
 
 
 @dataclass
@@ -83,6 +73,10 @@ class RegionApi:
             lambda found: len(found["contracts"]) == loaded and len(found["refused"]) == refused,
         )
 
+    def await_ready(self, ready: bool) -> None:
+        """Wait until the readiness probe says so."""
+        wait_for(self.worker.ready, lambda found: found == ready)
+
     def _ask(self, method: str, path: str, role: str | None, **rest: Any) -> httpx.Response:
         headers = {} if role is None else {"Authorization": f"Bearer {role}-token"}
         return httpx.request(
@@ -107,28 +101,27 @@ def region() -> dict[str, Any]:
     return json.loads(json.dumps(REGION))
 
 
-@pytest.fixture
-def api(
-    database: _Database, topic: str, kafka: Kafka, region: dict[str, Any], tmp_path: Path
-) -> Iterator[RegionApi]:
-    """A running API."""
-    contracts = tmp_path / "contracts"
+@contextmanager
+def _serving(
+    database: _Database, topic: str, kafka: Kafka, region: dict[str, Any], folder: Path
+) -> Generator[RegionApi]:
+    contracts = folder / "contracts"
     contracts.mkdir()
     roles = ("reader", "operator", "admin", "ingest", "backfill")
     tokens = [
         {"name": f"{role}-name", "role": role, "sha256": hashlib.sha256(f"{role}-token".encode()).hexdigest()}
         for role in roles
     ]
-    (tmp_path / "tokens.yaml").write_text(yaml.safe_dump({"tokens": tokens}))
-    (tmp_path / "region.json").write_text(json.dumps(region))
+    (folder / "tokens.yaml").write_text(yaml.safe_dump({"tokens": tokens}))
+    (folder / "region.json").write_text(json.dumps(region))
     worker = Worker(
         "api",
-        tmp_path,
+        folder,
         {
             **database.environment("api"),
-            "FLEETMETER_REGION_FILE": str(tmp_path / "region.json"),
+            "FLEETMETER_REGION_FILE": str(folder / "region.json"),
             "FLEETMETER_CONTRACTS_DIR": str(contracts),
-            "FLEETMETER_TOKENS_FILE": str(tmp_path / "tokens.yaml"),
+            "FLEETMETER_TOKENS_FILE": str(folder / "tokens.yaml"),
             "FLEETMETER_KAFKA_BOOTSTRAP": kafka.bootstrap,
             "FLEETMETER_TOPIC": topic,
         },
@@ -139,3 +132,45 @@ def api(
         yield RegionApi(worker, contracts, database, topic, kafka)
     finally:
         worker.stop()
+
+
+@pytest.fixture
+def api(
+    database: _Database, topic: str, kafka: Kafka, region: dict[str, Any], tmp_path: Path
+) -> Iterator[RegionApi]:
+    """A running API on a ledger of its own."""
+    with _serving(database, topic, kafka, region, tmp_path) as running:
+        yield running
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A database of the session's server."""
+
+    server: Postgres
+    name: str
+
+    def dsn(self, user: str = "postgres") -> str:
+        return self.server.dsn(self.name, user)
+
+    def environment(self, user: str = "postgres") -> dict[str, str]:
+        return self.server.environment(self.name, user)
+
+
+@pytest.fixture(scope="module")
+def idle_api(
+    postgres: Postgres, kafka: Kafka, migrated_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RegionApi]:
+    """A running API on an empty ledger, for tests that change nothing in it."""
+    name = topic = "idle-api"
+    with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{migrated_template}"'.encode())
+    kafka.create_topic(topic)
+    try:
+        with _serving(
+            _Named(postgres, name), topic, kafka, REGION, tmp_path_factory.mktemp("api")
+        ) as running:
+            yield running
+    finally:
+        kafka.delete_topic(topic)
+        postgres.drop_database(name)

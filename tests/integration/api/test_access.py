@@ -18,9 +18,9 @@ ROUTES = (
 RANKS = {"ingest": 0, "backfill": 0, "reader": 1, "operator": 2, "admin": 3}
 
 
-def test_every_route_asks_for_a_token_and_its_role(api) -> None:
+def test_every_route_asks_for_a_token_and_its_role(idle_api) -> None:
     for method, path, least in ROUTES:
-        ask = api.get if method == "GET" else api.post
+        ask = idle_api.get if method == "GET" else idle_api.post
         for role in (None, "unknown"):
             refused = ask(path, role=role)
             assert refused.status_code == 401, (path, role)
@@ -32,21 +32,21 @@ def test_every_route_asks_for_a_token_and_its_role(api) -> None:
             assert answer.status_code != 401
 
 
-def test_status_is_on_its_own_port_alone(api) -> None:
-    assert api.get("/status").status_code == 404
-    assert api.status()["region"] == "eu"
+def test_status_is_on_its_own_port_alone(idle_api) -> None:
+    assert idle_api.get("/status").status_code == 404
+    assert idle_api.status()["region"] == "eu"
 
 
-def test_what_is_not_there_is_told_with_a_remedy(api) -> None:
+def test_what_is_not_there_is_told_with_a_remedy(idle_api) -> None:
     for answer, status in (
-        (api.get("/v1/nothing"), 404),
-        (api.get("/v1/invoices/EU-999999"), 404),
-        (api.post("/v1/invoices", role="admin"), 405),
-        (api.post("/v1/backfills/20200101-20200201/complete"), 404),
-        (api.get("/v1/invoices", limit="0"), 400),
-        (api.get("/v1/invoices", limit="many"), 400),
-        (api.get("/v1/quarantine", after="-1"), 400),
-        (api.get("/v1/usage", by="hour"), 400),
+        (idle_api.get("/v1/nothing"), 404),
+        (idle_api.get("/v1/invoices/EU-999999"), 404),
+        (idle_api.post("/v1/invoices", role="admin"), 405),
+        (idle_api.post("/v1/backfills/20200101-20200201/complete"), 404),
+        (idle_api.get("/v1/invoices", limit="0"), 400),
+        (idle_api.get("/v1/invoices", limit="many"), 400),
+        (idle_api.get("/v1/quarantine", after="-1"), 400),
+        (idle_api.get("/v1/usage", by="hour"), 400),
     ):
         assert answer.status_code == status, answer.text
         body = answer.json()
@@ -55,8 +55,8 @@ def test_what_is_not_there_is_told_with_a_remedy(api) -> None:
         assert body["remedy"].endswith(".")
 
 
-def test_the_description_names_exactly_the_routes(api) -> None:
-    answer = api.get("/openapi.json", role=None)
+def test_the_description_names_exactly_the_routes(idle_api) -> None:
+    answer = idle_api.get("/openapi.json", role=None)
     described = answer.json()
     named = {(method.upper(), path) for path, methods in described["paths"].items() for method in methods}
     served = {
@@ -72,10 +72,10 @@ def test_the_description_names_exactly_the_routes(api) -> None:
         assert reference in described["components"]["schemas"]
 
 
-def test_answers_have_the_described_fields(api) -> None:
-    described = api.get("/openapi.json", role=None).json()
+def test_answers_have_the_described_fields(idle_api) -> None:
+    described = idle_api.get("/openapi.json", role=None).json()
     for path in ("/v1/usage", "/v1/quarantine", "/v1/contracts", "/v1/backfills", "/v1/invoices"):
         content = described["paths"][path]["get"]["responses"]["200"]["content"]
         name = content["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]
         fields = described["components"]["schemas"][name]["properties"]
-        assert set(api.get(path).json()) == set(fields), path
+        assert set(idle_api.get(path).json()) == set(fields), path

@@ -94,16 +94,17 @@ def _invoice(api, number: str, version: int) -> bytes:
         invoices.add(
             connection,
             NewInvoice(
-                number,
-                "acme-1",
-                row[0],
-                version,
-                "eu-202301",
-                "EUR",
-                Decimal("18.35"),
-                document,
-                hashlib.sha256(document).digest(),
-                date(2023, 2, 4),
+                number=number,
+                contract="acme-1",
+                period_id=row[0],
+                version=version,
+                billing_period="eu-202301",
+                currency="EUR",
+                total=Decimal("18.35"),
+                events=1835,
+                document=document,
+                sha256=hashlib.sha256(document).digest(),
+                issued_on=date(2023, 2, 4),
             ),
         )
     return document
@@ -113,7 +114,7 @@ def test_invoices_are_listed_shown_and_saved(api, tmp_path: Path) -> None:
     documents = {f"EU-00000{n}": _invoice(api, f"EU-00000{n}", n) for n in (1, 2)}
     listed = _run(api, "invoices", "list")
     assert "EU-000001" in listed.stdout, listed
-    assert "18.35 EUR" in listed.stdout
+    assert "1,835   18.35 EUR" in listed.stdout
     shown = _run(api, "invoices", "show", "EU-000001")
     for words in ("Seller [bold]", "1,835 × 0.01", "hut-door", "Total 18.35 EUR"):
         assert words in shown.stdout

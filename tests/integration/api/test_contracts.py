@@ -104,3 +104,14 @@ def test_one_code_twice_and_a_changed_customer_are_refused(api) -> None:
     assert found["contracts"][0]["customer"] == "acme"
     assert "another customer" in found["refused"][0]["reason"]
     assert "same code and other terms" in found["refused"][1]["reason"]
+
+
+def test_a_contracts_calendar_never_changes(api) -> None:
+    _write(api.contracts, a=_contract("acme-1", "acme", timeZone="Europe/Paris"))
+    api.await_contracts(loaded=1)
+    _write(api.contracts, a=_contract("acme-1", "acme", timeZone="Europe/Lisbon"))
+    found = api.await_contracts(loaded=1, refused=1)
+    assert found["contracts"][0]["version"] == 1
+    assert "start a new one" in found["refused"][0]["reason"]
+    _write(api.contracts, a=_contract("acme-1", "acme", timeZone="Europe/Paris", validTo="2023-07-01"))
+    assert api.await_contracts(loaded=1)["contracts"][0]["version"] == 2

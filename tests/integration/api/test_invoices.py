@@ -65,6 +65,7 @@ def _add_invoice(connection, number: str, period_id: int, total: str, version: i
         billing_period="eu-202301",
         currency="EUR",
         total=Decimal(total),
+        events=739,
         document=document,
         sha256=hashlib.sha256(document).digest(),
         issued_on=date(2023, 2, 4),
@@ -105,6 +106,7 @@ def test_invoices_are_listed_page_by_page(api) -> None:
         "billingPeriod": "eu-202301",
         "currency": "EUR",
         "total": "0.10",
+        "events": 739,
         "issueDate": "2023-02-04",
         "sha256": hashlib.sha256(_document("EU-000001", "0.10")).hexdigest(),
     }

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
+import psycopg
 import pytest
 import yaml
 from confluent_kafka import Producer
@@ -211,3 +212,22 @@ def test_status_and_writes_while_an_engine_is_away(api) -> None:
     with api.ledger() as connection:
         states = connection.execute("SELECT state FROM fleetmeter.backfill").fetchall()
     assert states == [("pending",)]
+
+
+def test_a_ledger_that_went_away_is_told_and_comes_back(api) -> None:
+    name = api.database.name.encode()
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+    with psycopg.connect(api.database.server.dsn(), autocommit=True) as server:
+        server.execute(end, (api.database.name,))
+        # Broken connections alone are nobody's business.
+        assert api.get("/v1/usage").status_code == 200
+        server.execute(b'ALTER DATABASE "%s" ALLOW_CONNECTIONS false' % name)
+        server.execute(end, (api.database.name,))
+        refused = api.get("/v1/usage")
+        assert refused.status_code == 503
+        assert set(refused.json()) == {"error", "remedy"}
+        api.await_ready(False)
+        server.execute(b'ALTER DATABASE "%s" ALLOW_CONNECTIONS true' % name)
+        api.await_ready(True)
+    assert api.get("/v1/usage").status_code == 200
+    assert api.status()["region"] == "eu"

@@ -1,4 +1,4 @@
-"""A line from Kafka to the ledger: records in, real consumers on a real ledger, and what the ledger holds then."""
+"""A line from Kafka to the ledger: records in, real workers, and what the ledger holds then."""
 
 import gzip
 import json
@@ -72,7 +72,7 @@ def trace(name: str) -> list[tuple[bytes, datetime]]:
     return [(raw, epoch + timedelta(milliseconds=stamp)) for raw, stamp in found]
 
 
-def await_true(condition: Callable[[], Any], what: str, seconds: float = 90) -> Any:
+def await_true(condition: Callable[[], Any], what: str, seconds: float = 180) -> Any:
     """The condition's first true value; fails with `what` after the deadline."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -93,13 +93,13 @@ class Worker:
     def kill(self) -> None:
         """End it without any chance to finish."""
         self.process.kill()
-        self.process.wait(30)
+        self.process.wait(90)
 
     def stop(self) -> int:
         """Ask it to finish, and wait."""
         if self.process.poll() is None:
             self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(90)
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -173,6 +173,7 @@ class Line:
         partition: int = 0,
         refusal: str | None = None,
         headers: list[tuple[str, bytes]] | None = None,
+        created: int = 0,
     ) -> None:
         """Put one record into the topic, as a gateway does; `stated` makes it history of the backfill."""
         written = Headers(
@@ -190,6 +191,7 @@ class Line:
             raw,
             partition=partition,
             headers=encode_headers(written) if headers is None else headers,
+            timestamp=created,
         )
         self.sent += 1
         if self.sent % 5000 == 0:
@@ -255,7 +257,9 @@ class Line:
 
     def _caught_up(self, worker: Worker) -> bool:
         assert worker.process.poll() is None, worker.log.read_text()
-        return self.value("SELECT coalesce(sum(next_offset), 0)::int FROM partition_offset") == self.sent
+        if not any(each["event"] == "positioned" for each in worker.lines):
+            return False
+        return self.rows("SELECT sum(next_offset)::int, count(*) FROM partition_offset") == [(self.sent, 4)]
 
     def complete_backfill(self) -> None:
         """Decide the backfill of the region, as the API does: what Kafka holds now still counts."""
@@ -265,7 +269,7 @@ class Line:
     def close_period(self, name: str) -> tuple[int, str]:
         """Run the close Job: its exit code and its last line."""
         worker = self.start("close", "--billing-period", name, user="closer")
-        worker.process.wait(120)
+        worker.process.wait(180)
         message = self.directory / "termination-log"
         return worker.process.returncode, message.read_text() if message.exists() else worker.log.read_text()
 

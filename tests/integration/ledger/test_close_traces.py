@@ -21,7 +21,8 @@ def test_nine_months_close(line: Any) -> None:
     assert [each["number"] for each in invoices] == [f"EU-{n:06d}" for n in range(1, 19)]
     counted = dict(
         line.rows(
-            "SELECT contract || billing_period, events FROM period_count JOIN contract_period USING (period_id)"
+            "SELECT contract || billing_period, events FROM period_count JOIN contract_period USING "
+            "(period_id)"
         )
     )
     for each in invoices:

@@ -104,7 +104,8 @@ def test_each_is_set_aside_with_its_reason(signed: Any) -> None:
 
 
 def test_a_conflict_keeps_the_first(signed: Any) -> None:
-    """Same identity, other content: the first stays as decided, the newcomer is kept with the first's fingerprint."""
+    """Same identity, other content: the first stays as decided, the newcomer is kept with the first's
+    fingerprint."""
     line, at = signed, signed.instant(JANUARY)
 
     def reading(quantity: str) -> bytes:
@@ -119,7 +120,8 @@ def test_a_conflict_keeps_the_first(signed: Any) -> None:
     line.drain()
     assert line.rows("SELECT quantity FROM event") == [(line.decimal("1.5"),)]
     conflicts = line.rows(
-        "SELECT reason, raw, first_fingerprint = (SELECT fingerprint FROM event) FROM quarantine ORDER BY record_offset"
+        "SELECT reason, raw, first_fingerprint = (SELECT fingerprint FROM event) FROM quarantine ORDER BY "
+        "record_offset"
     )
     assert [(row[0], bytes(row[1]), row[2]) for row in conflicts] == [
         ("id_conflict", reading("2"), True),
@@ -131,7 +133,8 @@ def test_a_conflict_keeps_the_first(signed: Any) -> None:
 
 
 def test_registered_just_before_is_found(signed: Any) -> None:
-    """A device that was unknown a moment ago is billed from its registration on; what was set aside stays so."""
+    """A device that was unknown a moment ago is billed from its registration on; what was set aside stays
+    so."""
     line, at = signed, signed.instant(JANUARY)
     worker = line.consume()
     line.send_events("meter-2", range(3), stated=at)
@@ -152,7 +155,8 @@ def test_registered_just_before_is_found(signed: Any) -> None:
 
 
 def test_late_usage_by_contract(line: Any) -> None:
-    """R before the cut-off counts for its own period; after it the contract decides, never the order of arrival."""
+    """R before the cut-off counts for its own period; after it the contract decides, never the order of
+    arrival."""
     line.sign(
         line.contract("c-grace", "acme"),
         line.contract("c-defer", "globex", lateUsage="Defer", gracePeriodSeconds=0),
@@ -180,7 +184,8 @@ def test_late_usage_by_contract(line: Any) -> None:
 
 
 def test_a_completed_backfill_is_closed(signed: Any) -> None:
-    """What Kafka held when the backfill was completed counts; what came after does not, but a copy is a copy."""
+    """What Kafka held when the backfill was completed counts; what came after does not, but a copy is a
+    copy."""
     line, at = signed, signed.instant(JANUARY)
     line.send_events("meter-1", range(5), stated=at)
     line.drain()

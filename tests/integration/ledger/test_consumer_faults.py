@@ -1,4 +1,4 @@
-"""Faults: killed, doubled and cut off consumers lose nothing, double nothing, and the ledger's sums hold throughout."""
+"""Killed, doubled and cut off consumers lose nothing and double nothing; the sums hold throughout."""
 
 import json
 import signal
@@ -21,10 +21,10 @@ from fleetmeter_workers.ledger.database import connect
 LAW = """
 SELECT
     (SELECT count(*) FROM event WHERE verdict = 0) = (SELECT coalesce(sum(billed), 0) FROM partition_offset),
-    (SELECT coalesce(sum(events), 0) FROM usage_hour) = (SELECT coalesce(sum(billed), 0) FROM partition_offset),
-    (SELECT coalesce(sum(events), 0) FROM period_count) = (SELECT coalesce(sum(billed), 0) FROM partition_offset),
-    (SELECT count(*) FROM quarantine) = (SELECT coalesce(sum(quarantined + undecodable), 0) FROM partition_offset),
-    (SELECT coalesce(sum(records), 0) FROM partition_offset)
+    (SELECT coalesce(sum(events), 0) FROM usage_hour) = (SELECT coalesce(sum(billed), 0) FROM
+    partition_offset), (SELECT coalesce(sum(events), 0) FROM period_count) = (SELECT coalesce(sum(billed), 0)
+    FROM partition_offset), (SELECT count(*) FROM quarantine) = (SELECT coalesce(sum(quarantined +
+    undecodable), 0) FROM partition_offset), (SELECT coalesce(sum(records), 0) FROM partition_offset)
         = (SELECT coalesce(sum(next_offset), 0) FROM partition_offset)
 """
 
@@ -100,12 +100,14 @@ def test_two_at_once_fence_each_other(loaded: Any) -> None:
     workers = [line.consume(), line.consume()]
     line.await_true(lambda: line.decided() == line.sent, "both together")
     assert [worker.stop() for worker in workers] == [0, 0]
+    assert any(each["event"] == "fenced" for worker in workers for each in worker.lines)
     auditor.finish()
     expect_everything_once(line)
 
 
 def test_a_zombie_finishes_its_batch_in_vain(line: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A consumer that was away while another took over finds the offset moved, and nothing of its batch is written."""
+    """A consumer that was away while another took over finds the offset moved, and nothing of its batch is
+    written."""
     line.sign(line.contract("c-1", "acme"))
     line.register(("meter-1", "acme"))
     for name, value in line.environment("consumer").items():
@@ -147,7 +149,7 @@ def test_a_new_topic_of_the_same_name_is_refused(line: Any) -> None:
     line.drain()
     line.ledger.execute("UPDATE partition_offset SET topic_id = gen_random_uuid()")
     worker = line.consume()
-    assert worker.process.wait(60) == 65
+    assert worker.process.wait(180) == 65
     assert "was made anew" in worker.lines[-2]["error"]
 
 
@@ -160,12 +162,13 @@ def test_a_hole_in_the_log_is_refused(line: Any) -> None:
         "UPDATE partition_offset SET next_offset = 900, counted_offset = 900 WHERE partition = 0"
     )
     worker = line.consume()
-    assert worker.process.wait(60) == 65
+    assert worker.process.wait(180) == 65
     assert "no longer holds the offset" in worker.lines[-2]["error"]
 
 
 def test_engines_away(loaded: Any, kafka: Any, postgres: Any) -> None:
-    """Postgres restarts and Kafka stands still under load: the consumer waits and goes on where the ledger stands."""
+    """Postgres restarts and Kafka stands still under load: the consumer waits and goes on where the ledger
+    stands."""
     line = loaded
     worker = line.consume()
     line.await_true(lambda: line.decided() > 0, "the first batch")
@@ -182,6 +185,6 @@ def test_engines_away(loaded: Any, kafka: Any, postgres: Any) -> None:
     line.flush()
     line.await_true(lambda: line.decided() == line.sent, "everything")
     worker.process.send_signal(signal.SIGTERM)
-    assert worker.process.wait(30) == 0
+    assert worker.process.wait(90) == 0
     assert line.reasons()["unknown_device"] == 60
     assert all(line.rows(LAW)[0])

@@ -20,12 +20,14 @@ def frames(line: Any) -> dict[tuple[str, str], int]:
 
 
 def test_traces_are_billed_once(line: Any) -> None:
-    """Twice the same 17,896 records: every frame is billed once, every copy is counted, nothing is set aside."""
+    """Twice the same 17,896 records: every frame is billed once, every copy is counted, nothing is set
+    aside."""
     line.set_up_traces()
     line.send_traces()
     line.drain()
     billed = line.rows(
-        "SELECT customer.code, billing_period, events FROM period_count JOIN contract_period USING (period_id) "
+        "SELECT customer.code, billing_period, events FROM period_count JOIN contract_period USING "
+        "(period_id) "
         "JOIN customer USING (customer_id) WHERE events > 0"
     )
     assert {(customer, period): events for customer, period, events in billed} == frames(line)

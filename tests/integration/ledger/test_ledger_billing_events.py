@@ -1,4 +1,4 @@
-"""The view `billing_events`: the columns that reports use, ids equal to the rules', and the article's two jobs."""
+"""The view `billing_events`: ids equal to the rules', and the article's two jobs as printed."""
 
 import uuid
 from datetime import UTC, datetime
@@ -97,11 +97,12 @@ def run_job(line: Any, job: str, customer: str, period: str) -> list[tuple[Any, 
     """Run a job's text as it is, as a session of the API's role."""
     with psycopg.connect(line.database.dsn("api"), autocommit=True) as session:
         session.execute(b"PREPARE job AS " + job.encode())
-        return session.execute("EXECUTE job (%s, %s)" % (f"'{customer}'", f"'{period}'")).fetchall()  # noqa: UP031, S608
+        return session.execute(f"EXECUTE job ('{customer}', '{period}')".encode()).fetchall()
 
 
 def test_the_articles_jobs_run_unchanged(line: Any) -> None:
-    """Job 1 gives the invoice's quantity and event count, Job 2 its devices; what is set aside is in neither."""
+    """Job 1 gives the invoice's quantity and event count, Job 2 its devices; what is set aside is in
+    neither."""
     line.sign(line.contract("c-1", "acme"), line.contract("c-2", "globex"))
     registry.register(
         line.ledger,

@@ -1,4 +1,4 @@
-"""The ledger's schema: applied once, owned by nobody who logs in, and closed to change by whoever works on it."""
+"""The ledger's schema: applied once, owned by nobody who logs in, and closed to change."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ def migrate(server: Any, **more: str) -> subprocess.CompletedProcess[str]:
 def ledger(postgres: Any) -> Iterator[psycopg.Connection[Any]]:
     """A superuser's session on a ledger that was migrated by itself, so with the database's own grants."""
     postgres.create_database(NAME)
-    done = migrate(postgres, FLEETMETER_ROLE_PASSWORD_API="s3cret")  # noqa: S106
+    done = migrate(postgres, FLEETMETER_ROLE_PASSWORD_API="s3cret")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "s3cret" not in done.stdout + done.stderr
     with psycopg.connect(postgres.dsn(NAME), autocommit=True) as connection:
@@ -48,13 +48,21 @@ def test_a_second_migration_changes_nothing(postgres: Any, ledger: psycopg.Conne
     assert "differs from the one that was applied" in edited.stdout
 
 
+def test_a_password_is_set(ledger: psycopg.Connection[Any]) -> None:
+    """The role of the variable gets it, hashed before it is sent; the others stay without."""
+    stored = dict(ledger.execute("SELECT rolname, rolpassword FROM pg_authid WHERE rolcanlogin").fetchall())
+    assert stored["api"].startswith("SCRAM-SHA-256$")
+    assert stored["consumer"] is None
+
+
 def test_nobody_who_logs_in_owns_anything(ledger: psycopg.Connection[Any]) -> None:
     """The owner cannot log in; workers have no right to create, and no temporary tables."""
     assert not ledger.execute(
         "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'fleetmeter_owner'"
     ).fetchall()[0][0]
     owners = ledger.execute(
-        "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace "
+        "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class JOIN pg_namespace AS n ON n.oid = "
+        "relnamespace "
         "WHERE nspname = 'fleetmeter'"
     ).fetchall()
     assert owners == [("fleetmeter_owner",)]
@@ -63,7 +71,8 @@ def test_nobody_who_logs_in_owns_anything(ledger: psycopg.Connection[Any]) -> No
             "SELECT has_database_privilege(%(r)s, current_database(), 'CONNECT'), "
             "has_database_privilege(%(r)s, current_database(), 'TEMP'), "
             "has_database_privilege(%(r)s, current_database(), 'CREATE'), "
-            "has_schema_privilege(%(r)s, 'fleetmeter', 'CREATE'), has_schema_privilege(%(r)s, 'public', 'CREATE')",
+            "has_schema_privilege(%(r)s, 'fleetmeter', 'CREATE'), has_schema_privilege(%(r)s, 'public', "
+            "'CREATE')",
             {"r": role},
         ).fetchone()
         assert rights == (True, False, False, False, False), role
@@ -109,11 +118,14 @@ def test_roles_cannot_do_what_is_not_theirs(ledger: psycopg.Connection[Any]) -> 
 
 
 def test_the_ledger_only_grows(ledger: psycopg.Connection[Any]) -> None:
-    """Even a superuser meets the triggers, also with replication's way around them; bad values meet the checks."""
+    """Even a superuser meets the triggers, also with replication's way around them; bad values meet the
+    checks."""
     ledger.execute("SET session_replication_role = replica")
     ledger.execute(
-        "INSERT INTO fleetmeter.event (received_at, event_key, fingerprint, device_id, uncertainty, verdict, time_method, "
-        "revision, late, canonical) VALUES (now(), gen_random_uuid(), gen_random_uuid(), 1, 0, 1, 0, 1, false, '')"
+        "INSERT INTO fleetmeter.event (received_at, event_key, fingerprint, device_id, uncertainty, "
+        "verdict, time_method, "
+        "revision, late, canonical) VALUES (now(), gen_random_uuid(), gen_random_uuid(), 1, 0, 1, 0, 1, "
+        "false, '')"
     )
     for statement in (
         "UPDATE fleetmeter.event SET late = true",
@@ -125,7 +137,8 @@ def test_the_ledger_only_grows(ledger: psycopg.Connection[Any]) -> None:
             ledger.execute(statement.encode())
     with pytest.raises(errors.CheckViolation):
         ledger.execute(
-            "INSERT INTO fleetmeter.event (received_at, event_key, fingerprint, device_id, uncertainty, verdict, "
+            "INSERT INTO fleetmeter.event (received_at, event_key, fingerprint, device_id, uncertainty, "
+            "verdict, "
             "time_method, revision, late, canonical) "
             "VALUES (now(), gen_random_uuid(), gen_random_uuid(), 1, 0, 0, 0, 1, false, '')"
         )
@@ -141,5 +154,6 @@ def test_conservation_is_a_constraint(ledger: psycopg.Connection[Any]) -> None:
         with pytest.raises(errors.CheckViolation):
             ledger.execute(f"UPDATE fleetmeter.partition_offset SET {lie}".encode())
     ledger.execute(
-        "UPDATE fleetmeter.partition_offset SET records = 1, decoded = 1, items = 2, billed = 1, duplicate = 1"
+        "UPDATE fleetmeter.partition_offset SET records = 1, decoded = 1, items = 2, billed = 1, duplicate "
+        "= 1"
     )

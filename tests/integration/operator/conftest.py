@@ -9,9 +9,10 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -166,8 +167,8 @@ class Site:
         return answer.json() if answer.is_success else None
 
     def every(self, kind: str, selector: str = "") -> list[Object]:
-        query = {"labelSelector": selector}
-        return self.plane.admin.get(kinds.path(kind, self.namespace), params=query).json()["items"]
+        path = kinds.path(kind, self.namespace)
+        return self.plane.admin.get(path, params={"labelSelector": selector}).json()["items"]
 
     def names(self, kind: str, selector: str = "") -> list[str]:
         return [each["metadata"]["name"] for each in self.every(kind, selector)]
@@ -213,10 +214,9 @@ class Site:
             "FLEETMETER_STATUS_URL": self.status_url,
             "FLEETMETER_RESYNC_SECONDS": str(resync_seconds),
         }
+        command = [sys.executable, "-m", "fleetmeter_operator"]
         with (self.directory / "operator.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "fleetmeter_operator"], env=env, stdout=log, stderr=log
-            )
+            self.process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
         await_true(lambda: self.probe("readyz") == 200, "the operator to be ready", 30)
 
     def stop_operator(self, how: int = signal.SIGKILL) -> int:
@@ -281,18 +281,14 @@ class Site:
         }
 
 
-def now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
 def running() -> Object:
-    ready = {"type": "Ready", "status": "True", "lastTransitionTime": now()}
-    return {"phase": "Running", "conditions": [ready]}
+    return {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
 
 
 def ended(container: str, code: int) -> Object:
     words = {65: "plan iot is not there", 75: "UsagePending"}.get(code, "")
-    state = {"terminated": {"exitCode": code, "message": words, "startedAt": now(), "finishedAt": now()}}
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    state = {"terminated": {"exitCode": code, "message": words, "startedAt": now, "finishedAt": now}}
     return {"phase": "Failed" if code else "Succeeded", "containerStatuses": [status_of(container, state)]}
 
 
@@ -307,21 +303,21 @@ def status_of(container: str, state: Mapping[str, Any]) -> Object:
     return {"name": container, "state": dict(state), **fixed}
 
 
-def body(kind: str, name: str, **spec: Any) -> Object:
+def body(kind: str, usual: str, name: str = "", **spec: Any) -> Object:
     """The object of a kind in bodies.yaml, under a name, with fields of its spec replaced."""
     bodies = yaml.safe_load_all((HERE / "bodies.yaml").read_text())
     found = next(each for each in bodies if each["kind"] == kind)
-    return {**found, "metadata": {"name": name}, "spec": found["spec"] | spec}
+    return {**found, "metadata": {"name": name or usual}, "spec": found["spec"] | spec}
 
 
 @pytest.fixture
 def region() -> Callable[..., Object]:
-    return lambda name="eu", **spec: body("BillingRegion", name, **spec)
+    return partial(body, "BillingRegion", "eu")
 
 
 @pytest.fixture
 def plan() -> Callable[..., Object]:
-    return lambda name="iot", **spec: body("PricingPlan", name, **spec)
+    return partial(body, "PricingPlan", "iot")
 
 
 @pytest.fixture(name="await_true")
@@ -360,7 +356,7 @@ def site(plane: Plane, rules: list[Object], tmp_path: Path) -> Iterator[Site]:
 
 
 @contextlib.contextmanager
-def status_server(site: Site) -> Iterator[None]:
+def status_server(site: Site) -> Generator[None]:
     """Serves each region's report; a region without one does not answer."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -384,7 +380,7 @@ def status_server(site: Site) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def kubelet(site: Site) -> Iterator[None]:
+def kubelet(site: Site) -> Generator[None]:
     """Runs the site's pods until the end; an API server that does not answer is waited for."""
     done = threading.Event()
 

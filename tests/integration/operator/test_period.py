@@ -149,7 +149,7 @@ def test_a_period_outside_the_calendar_is_told_and_left_alone(
 ) -> None:
     site.start_operator()
     site.create(region())
-    body = {
+    body: dict[str, Any] = {
         "apiVersion": "fleetmeter.io/v1alpha1",
         "kind": "BillingPeriod",
         "metadata": {"name": "eu-202112"},

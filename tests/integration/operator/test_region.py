@@ -133,6 +133,13 @@ def test_a_changed_spec_rolls_the_workers_and_migrates_anew(ready: Any, await_tr
     assert ready.names("PersistentVolumeClaim") == CLAIMS
 
 
+def test_a_volume_that_should_grow_is_told_and_the_region_goes_on(ready: Any, await_true: Await) -> None:
+    ready.patch("BillingRegion", "eu", {"spec": {"broker": {"embedded": {"storage": "2Gi"}}}})
+    kind = ("BillingRegion", "eu", "VolumesAsSpecified")
+    await_true(lambda: ready.condition(*kind)[:2] == ("False", "VolumeCannotFollow"), "the condition")
+    await_true(lambda: ready.phase("BillingRegion", "eu") == "Ready", "the region to be ready")
+
+
 def test_retain_while_down_keeps_the_data_and_adopts_it_again(
     ready: Any, region: Region, await_true: Await
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fleetmeter_api.region import Region
-from fleetmeter_operator.build import close_job, config, migrations
+from fleetmeter_operator.build import close_job, config, kafka, migrations, stateful
 from fleetmeter_operator.build.region import build_children
 from fleetmeter_operator.build.secrets import build_secret, credentials
 from fleetmeter_operator.build.site import Images, Site
@@ -198,3 +198,16 @@ def test_a_close_is_one_attempt_that_a_data_error_ends_at_once(site: Build) -> N
     plans = next(v for v in job["spec"]["template"]["spec"]["volumes"] if v["name"] == "plans")
     paths = [source["configMap"]["items"][0]["path"] for source in plans["projected"]["sources"]]
     assert paths == ["plan-a-1.json", "plan-b-2.json"]
+
+
+def test_a_volume_that_cannot_follow_the_spec_is_told_and_hinders_nothing(site: Build) -> None:
+    def with_storage(size: str) -> Object:
+        return kafka.build(site(broker={"type": "Embedded", "embedded": {"storage": size}}))[0]
+
+    live, same, more = with_storage("1Gi"), with_storage("1024Mi"), with_storage("2Gi")
+    assert stateful.keep_claims(more, None) == (more, None)
+    assert stateful.keep_claims(same, live) == (same, None)
+    kept, note = stateful.keep_claims(more, live)
+    assert kept["spec"]["volumeClaimTemplates"] == live["spec"]["volumeClaimTemplates"]
+    assert note is not None
+    assert "data-eu-kafka-0 was made with 1Gi, the spec asks for 2Gi" in note

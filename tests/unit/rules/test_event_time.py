@@ -52,7 +52,6 @@ def test_the_uptime_pair_comes_first_and_needs_no_wall_clock() -> None:
         {"sent_boot": "8"},
         {"event_boot": None},
         {"sent_uptime": timedelta(minutes=59)},
-        {"sent_uptime": timedelta(days=400)},
         {"sent_uptime": None},
     ],
 )
@@ -65,6 +64,11 @@ def test_uptimes_of_two_boots_or_without_sense_are_no_pair(change: dict[str, obj
     }
     device = DeviceTime(**{**facts, "event_boot": "7", **change})  # pyright: ignore[reportArgumentType]  fields
     assert resolved(device).method is TimeMethod.SENT_AT
+
+
+def test_uptimes_of_one_boot_tell_any_age() -> None:
+    device = DeviceTime(event_uptime=HOUR, sent_uptime=HOUR + 3 * RULES.max_offline, event_boot="7")
+    assert resolved(device).at == R - 3 * RULES.max_offline
 
 
 @pytest.mark.parametrize(

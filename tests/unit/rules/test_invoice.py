@@ -9,6 +9,7 @@ import pytest
 
 from fleetmeter_api.contract import Customer, Seller
 from fleetmeter_api.plan import PlanVersion
+from fleetmeter_rules.adjustment import LatePeriod
 from fleetmeter_rules.calendar import Calendar, contract_period
 from fleetmeter_rules.invoice import (
     DeviceUsage,
@@ -171,3 +172,23 @@ def test_no_tax_id_no_key() -> None:
             drawn(heading=replace(HEADING, customer=CUSTOMER.model_copy(update={"tax_id": None})))
         )["customer"]
     )
+
+
+def test_late_usage_of_an_earlier_month_is_an_adjustment_that_names_it() -> None:
+    december = contract_period(datetime(2022, 12, 15, tzinfo=UTC), Calendar("Europe/Paris"))
+    at = december.start
+    late = LatePeriod(
+        "eu-202212",
+        december,
+        PLAN,
+        (),
+        {"msg": Decimal(0)},
+        (DeviceUsage("device-a", "messages", Decimal(4), 4, at, at),),
+    )
+    found = document(draw_up(HEADING, PLAN, UNITS, USAGE, Snapshot(7, "sha256:00"), [late]))
+    assert [(a["billingPeriod"], a["charge"], a["quantity"], a["amount"]) for a in found["adjustments"]] == [
+        ("eu-202212", "msg", "4", "0.05"),
+        ("eu-202212", "dev", "1", "2.00"),
+    ]
+    assert (found["subtotal"], found["total"], found["events"]) == ("3.54", "5.59", 7)
+    assert found["adjustments"][0]["byDevice"][0]["amount"] == "0.05"

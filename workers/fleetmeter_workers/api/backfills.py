@@ -7,11 +7,11 @@ from starlette.responses import Response
 
 from fleetmeter_workers.api.call import Call
 from fleetmeter_workers.api.endpoint import json_response
-from fleetmeter_workers.queue import QueueAwayError
 from fleetmeter_workers.api.refusal import RefusalError
 from fleetmeter_workers.ledger import backfills
 from fleetmeter_workers.ledger.backfills import Backfill, State
 from fleetmeter_workers.ledger.database import Connection
+from fleetmeter_workers.queue import QueueAwayError
 
 _LIST = "List the backfills with GET /v1/backfills."
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from fleetmeter_api.region import Region
 from fleetmeter_workers.api.pool import Ledger
-from fleetmeter_workers.queue import Queue
 from fleetmeter_workers.api.refusal import RefusalError
+from fleetmeter_workers.api.status_numbers import Summaries
+from fleetmeter_workers.queue import Queue
 from fleetmeter_workers.tokens import Principal, Tokens
 
 MOST_ROWS = 1000
@@ -20,6 +21,7 @@ class Parts:
     ledger: Ledger
     queue: Queue
     tokens: Tokens
+    summaries: Summaries
 
 
 @dataclass(frozen=True, slots=True)

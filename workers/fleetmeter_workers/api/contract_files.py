@@ -130,6 +130,11 @@ def _parse(content: bytes, loaded: Mapping[str, Contract], region: Defaults) -> 
             "anchorDay: it lies outside the region's interval; with Week it is 1 to 7"
         ) from None
     known = loaded.get(contract.contract)
+    if known is not None and (known.time_zone, known.anchor_day) != (contract.time_zone, contract.anchor_day):
+        # Its periods are cut already.
+        raise _UnfitError(
+            "timeZone, anchorDay: these of a contract never change; end it with validTo and start a new one"
+        )
     if known is not None and known.customer.code != contract.customer.code:
         raise _UnfitError(
             "customer.code: the contract is another customer's in the ledger; give this one its own code"

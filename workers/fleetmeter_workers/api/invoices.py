@@ -30,6 +30,7 @@ class InvoiceEntry(msgspec.Struct, frozen=True, rename="camel"):
     billing_period: str
     currency: str
     total: str
+    events: int
     issue_date: str
     sha256: str
 
@@ -71,6 +72,7 @@ def list_invoices(call: Call) -> Response:
             billing_period=row.billing_period,
             currency=row.currency,
             total=format(row.total, "f"),
+            events=row.events,
             issue_date=row.issued_on.isoformat(),
             sha256=row.sha256.hex(),
         )

@@ -7,18 +7,16 @@ import threading
 from collections.abc import Generator
 
 import uvicorn
-from pydantic import ValidationError
 from starlette.applications import Starlette
 
-from fleetmeter_api.base import problems
-from fleetmeter_api.region import Region
 from fleetmeter_workers.api.application import ENDPOINTS, STATUS_ENDPOINTS, application
 from fleetmeter_workers.api.call import Parts
 from fleetmeter_workers.api.contract_loader import ContractLoader
 from fleetmeter_workers.api.pool import Ledger
-from fleetmeter_workers.queue import Queue
 from fleetmeter_workers.api.refusal import RefusalError
-from fleetmeter_workers.settings import Settings, SettingsError, load_settings, require
+from fleetmeter_workers.api.status_numbers import Summaries
+from fleetmeter_workers.queue import Queue
+from fleetmeter_workers.settings import Settings, SettingsError, load_settings, read_region, require
 from fleetmeter_workers.telemetry import Health, TelemetryServer, configure_logging
 from fleetmeter_workers.tokens import Tokens, TokensError
 
@@ -39,12 +37,12 @@ def run() -> int:
     """Serve until SIGTERM or SIGINT. Raises SettingsError for a setting that is missing or wrong."""
     settings = load_settings()
     log = configure_logging("api")
-    region = _region(settings)
+    region = read_region(settings)
     tokens = _tokens(settings)
     health = Health(("postgres",))
     telemetry = TelemetryServer(settings.listen, settings.metrics_port, health)
     ledger = Ledger()
-    parts = Parts(region, ledger, Queue(settings.kafka), tokens)
+    parts = Parts(region, ledger, Queue(settings.kafka), tokens, Summaries())
     loader = ContractLoader(require(settings.contracts_dir, "FLEETMETER_CONTRACTS_DIR"), region, ledger, log)
     ended = threading.Event()
     watcher = threading.Thread(target=_watch, args=(ledger, health, ended), name="health", daemon=True)
@@ -61,16 +59,6 @@ def run() -> int:
         telemetry.close()
     log.info("stopped")
     return 0
-
-
-def _region(settings: Settings) -> Region:
-    path = require(settings.region_file, "FLEETMETER_REGION_FILE")
-    try:
-        return Region.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise SettingsError(f"FLEETMETER_REGION_FILE: {path} cannot be read ({error.strerror})") from error
-    except ValidationError as error:
-        raise SettingsError(f"FLEETMETER_REGION_FILE: {'; '.join(problems(error))}") from None
 
 
 def _tokens(settings: Settings) -> Tokens:

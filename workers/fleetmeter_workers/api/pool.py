@@ -30,7 +30,16 @@ class Ledger:
     def __init__(self, dsn: str = "") -> None:
         """Start connecting in the background; `dsn` empty means the PG* variables."""
         self._pool: ConnectionPool[Connection] = ConnectionPool(
-            dsn, connection_class=_LedgerConnection, min_size=1, max_size=_LARGEST, open=True, name="api"
+            dsn,
+            connection_class=_LedgerConnection,
+            min_size=1,
+            max_size=_LARGEST,
+            open=True,
+            name="api",
+            # A connection that Postgres's restart broke is replaced before anyone gets it.
+            check=ConnectionPool.check_connection,
+            # As soon as Postgres is back; the pool's own pauses grow to a minute.
+            reconnect_timeout=_WAIT_SECONDS,
         )
 
     @contextmanager

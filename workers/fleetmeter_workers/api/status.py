@@ -13,9 +13,9 @@ from fleetmeter_rules.instant import rfc3339
 from fleetmeter_rules.seal import BackfillHold, PartitionProgress, Readiness, WaitingFor, sealable
 from fleetmeter_workers.api.call import Call
 from fleetmeter_workers.api.endpoint import json_response
-from fleetmeter_workers.queue import Queue, QueueAwayError
 from fleetmeter_workers.api.status_numbers import Numbers, read_numbers
 from fleetmeter_workers.ledger.periods import PeriodCount
+from fleetmeter_workers.queue import Queue, QueueAwayError
 
 
 class Observed(msgspec.Struct, frozen=True, rename="camel"):
@@ -103,7 +103,7 @@ def show_status(call: Call) -> Response:
     """GET /status."""
     region = call.parts.region
     with call.parts.ledger.connection() as connection:
-        numbers = read_numbers(connection, call.parts.queue.topic, region)
+        numbers = read_numbers(connection, call.parts.queue.topic, region, call.parts.summaries)
     try:
         # Read after the database's clock: an end that was read later holds every record from before.
         ends = call.parts.queue.ends()

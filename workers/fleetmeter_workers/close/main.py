@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from fleetmeter_rules.calendar import billing_periods, calendar_of, period_name
-from fleetmeter_workers.api.queue import Queue, QueueAwayError
 from fleetmeter_workers.close import readiness
 from fleetmeter_workers.close.plans import DataError, load_plans, load_seller
 from fleetmeter_workers.close.seal import Book, seal
 from fleetmeter_workers.ledger import contracts, periods, registry
 from fleetmeter_workers.ledger.contract_book import ContractBook
-from fleetmeter_workers.ledger.database import AWAY, RETRY, Connection, connect
+from fleetmeter_workers.ledger.database import AWAY, NOT_MIGRATED, RETRY, Connection, connect, reason
 from fleetmeter_workers.ledger.periods import ContractPeriod
+from fleetmeter_workers.queue import Queue, QueueAwayError
 from fleetmeter_workers.settings import Settings, load_settings, read_region, require
 from fleetmeter_workers.telemetry import configure_logging
 
@@ -26,8 +26,7 @@ _SECOND: Final = 1.0
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run came to: invoices written, contract periods verified, why others wait or cannot be
-    sealed."""
+    """What a run came to: invoices written, periods verified, why others wait or cannot be sealed."""
 
     sealed: int = 0
     verified: int = 0
@@ -63,13 +62,14 @@ def run(billing_period: str) -> int:
         except DataError as error:
             outcome = Outcome(faults=[str(error)])
             break
-        except (QueueAwayError, *AWAY) as error:
+        except (QueueAwayError, *AWAY, *NOT_MIGRATED) as error:
             part = "Kafka" if isinstance(error, QueueAwayError) else "Postgres"
-            reason = str(error).strip().splitlines()[-1] if str(error) else type(error).__name__
             if time.monotonic() > deadline:
                 outcome = Outcome(waiting=[f"EngineAway: {part} did not answer"])
                 break
-            log.warning("waiting", part=part, reason=reason, seconds_left=round(deadline - time.monotonic()))
+            log.warning(
+                "waiting", part=part, reason=reason(error), seconds_left=round(deadline - time.monotonic())
+            )
             time.sleep(_SECOND)
     _tell(settings, outcome, billing_period, log)
     return outcome.status

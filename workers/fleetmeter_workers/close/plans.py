@@ -17,8 +17,7 @@ class DataError(Exception):
 
 
 def load_plans(directory: Path) -> dict[str, PlanDocument]:
-    """The plans of a directory, by name. Raises DataError for a file that is no plan, or a plan given
-    twice."""
+    """A directory's plans by name. Raises DataError for a file that is no plan, or a plan given twice."""
     found: dict[str, PlanDocument] = {}
     for path in sorted(directory.glob("*.json")):
         try:

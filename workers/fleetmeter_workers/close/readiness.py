@@ -6,16 +6,15 @@ from datetime import datetime
 
 from fleetmeter_api.region import Region
 from fleetmeter_rules.seal import BackfillHold, PartitionProgress, Readiness, sealable
-from fleetmeter_workers.api.queue import Queue
 from fleetmeter_workers.ledger import backfills, offsets
 from fleetmeter_workers.ledger.database import Connection
 from fleetmeter_workers.ledger.offsets import PartitionOffset
+from fleetmeter_workers.queue import Queue
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far everything was at one moment: the ledger's clock first, then Kafka's ends, then the ledger's
-    offsets."""
+    """How far everything was: the ledger's clock first, then Kafka's ends, then the ledger's offsets."""
 
     now: datetime
     ends: Mapping[int, int]
@@ -26,7 +25,7 @@ class Progress:
 def look(connection: Connection, queue: Queue, region: Region) -> Progress:
     """The progress of the region. Raises QueueAwayError.
 
-    The order matters: an end that was read after the clock holds every record that was received before it.
+    The order matters: an end read after the clock holds every record received before it.
     """
     row = connection.execute("SELECT clock_timestamp()").fetchone()
     if row is None:

@@ -35,11 +35,9 @@ class Book:
 
 
 def seal(connection: Connection, book: Book, period_id: int) -> str | None:
-    """Seal the period and write its invoice, in one transaction; returns the number, None if it was final
-    before.
+    """Seal the period and write its invoice, in one transaction; the number, or None if it was final before.
 
-    A final period is verified instead. Raises DataError where sums, plan or a stored invoice are not as they
-    must be.
+    A final period is verified instead. Raises DataError where sums, plan or a stored invoice are wrong.
     """
     with connection.transaction():
         period = periods.lock_for_seal(connection, period_id)
@@ -62,6 +60,7 @@ def seal(connection: Connection, book: Book, period_id: int) -> str | None:
                 billing_period=period.billing_period,
                 currency=invoice.heading.currency,
                 total=invoice.total,
+                events=invoice.events,
                 document=document,
                 sha256=hashlib.sha256(document).digest(),
                 issued_on=invoice.issue_date,

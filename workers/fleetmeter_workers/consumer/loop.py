@@ -18,7 +18,7 @@ from fleetmeter_workers.consumer.record import Message, read
 from fleetmeter_workers.consumer.source import KafkaAwayError, MismatchError, Source
 from fleetmeter_workers.consumer.write import FencedError, StaleError, Topic, Writer, Written
 from fleetmeter_workers.ledger import offsets
-from fleetmeter_workers.ledger.database import AWAY, RETRY, Connection, connect
+from fleetmeter_workers.ledger.database import AWAY, NOT_MIGRATED, RETRY, Connection, connect, reason
 from fleetmeter_workers.telemetry import Health
 
 _MOST_RECORDS: Final = 5000
@@ -59,9 +59,10 @@ class Loop:
                 with connect("consumer") as connection:
                     self._serve(connection)
             except AWAY as error:
-                self._pause(
-                    "postgres", str(error).strip().splitlines()[-1] if str(error) else "connection lost"
-                )
+                self._pause("postgres", reason(error))
+            except NOT_MIGRATED as error:
+                first = str(error).partition("\n")[0]
+                self._pause("postgres", f"the schema is not migrated to this version: {first}")
             except KafkaAwayError as error:
                 self._pause("kafka", str(error))
             except MismatchError as error:
@@ -177,8 +178,8 @@ class Loop:
             metrics.ITEMS.labels(fate).inc(getattr(counters, fate))
             self._since[fate] += getattr(counters, fate)
         self._since["records"] += len(messages)
-        for reason, number in written.tally.reasons.items():
-            metrics.QUARANTINED.labels(reason).inc(number)
+        for code, number in written.tally.reasons.items():
+            metrics.QUARANTINED.labels(code).inc(number)
         metrics.WATERMARK.set(max(message.record.log_time for message in messages).timestamp())
 
     def _keep_house(self, connection: Connection) -> None:

@@ -50,9 +50,21 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class _Reading:
+    """What holds for all items of a message."""
+
+    message: Message
+    device: Device
+    received_at: datetime
+    resolved: Resolved | Ambiguous
+    customer: str | None
+    match: Match | None
+    refusal: tuple[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """What a batch comes to before the ledger has been asked: every message, and the candidates in its
-    order."""
+    """What a batch comes to before the ledger is asked: its messages, and the candidates in their order."""
 
     messages: Sequence[Message]
     candidates: Sequence[Candidate]
@@ -87,19 +99,27 @@ def draw(messages: Sequence[Message], known: Knowledge) -> Plan:
 
 
 def _candidates(message: Message, decoded: Decoded, known: Knowledge) -> list[Candidate]:
-    device = known.devices[decoded.device]
-    received_at, refusal = _received(message, known)
-    resolved = _event_time(message, decoded, device, received_at, known)
-    owned = _ownership(device, resolved, received_at, known)
-    if refusal is not None:
-        owned = (owned[0], None, None)
-    else:
-        refusal = _objection(decoded, device, resolved, owned, known)
+    reading = _reading(message, decoded, known)
     return [
-        _candidate(message, index, item, device, received_at, resolved, owned, refusal, known)
+        _candidate(reading, index, item, known)
         for index, item in enumerate(decoded.items)
         if _counts(message, item, known)
     ]
+
+
+def _reading(message: Message, decoded: Decoded, known: Knowledge) -> _Reading:
+    device = known.devices[decoded.device]
+    received_at, refusal = _received(message, known)
+    resolved = _event_time(message, decoded, device, received_at, known)
+    at = received_at if isinstance(resolved, Ambiguous) else resolved.at
+    customer = owner_at(device.bindings, at)
+    if refusal is not None or customer is None or isinstance(resolved, Ambiguous):
+        match = None
+    else:
+        match = known.contracts.match(customer, at, received_at)
+    if refusal is None:
+        refusal = _objection(decoded, device, resolved, customer, match, known)
+    return _Reading(message, device, received_at, resolved, customer, match, refusal)
 
 
 def _counts(message: Message, item: Item, known: Knowledge) -> bool:
@@ -137,25 +157,12 @@ def _event_time(
     )
 
 
-def _ownership(
-    device: Device, resolved: Resolved | Ambiguous, received_at: datetime, known: Knowledge
-) -> tuple[str | None, Match | None, Match | None]:
-    """Whose the event is, its contract and period and, where the contract defers what is late, those of R."""
-    if isinstance(resolved, Ambiguous):
-        return owner_at(device.bindings, received_at), None, None
-    customer = owner_at(device.bindings, resolved.at)
-    match = None if customer is None else known.contracts.match(customer, resolved.at, received_at)
-    at_receipt = None
-    if customer is not None and match is not None and match.terms.late_usage == "Defer":
-        at_receipt = known.contracts.match(customer, received_at, received_at)
-    return customer, match, at_receipt
-
-
 def _objection(
     decoded: Decoded,
     device: Device,
     resolved: Resolved | Ambiguous,
-    owned: tuple[str | None, Match | None, Match | None],
+    customer: str | None,
+    match: Match | None,
     known: Knowledge,
 ) -> tuple[str, str] | None:
     """Why the message cannot be billed, as a reason code and a sentence."""
@@ -168,9 +175,9 @@ def _objection(
         )
     if isinstance(resolved, Ambiguous):
         return resolved.reason, resolved.detail
-    if owned[0] is None:
+    if customer is None:
         return "no_contract", "the device belonged to no customer at the time of the event"
-    if owned[1] is None:
+    if match is None:
         return (
             "no_contract",
             "at the time of the event the owner had no contract, or the region did not bill yet",
@@ -178,38 +185,36 @@ def _objection(
     return None
 
 
-def _candidate(
-    message: Message,
-    index: int,
-    item: Item,
-    device: Device,
-    received_at: datetime,
-    resolved: Resolved | Ambiguous,
-    owned: tuple[str | None, Match | None, Match | None],
-    refusal: tuple[str, str] | None,
-    known: Knowledge,
-) -> Candidate:
-    metric_id = known.metrics.get(item.metric)
+def _candidate(reading: _Reading, index: int, item: Item, known: Knowledge) -> Candidate:
+    metric_id, refusal, resolved = known.metrics.get(item.metric), reading.refusal, reading.resolved
     if refusal is None and metric_id is None:
         refusal = ("metric_unknown", "the region does not declare the metric; add it to spec.metrics")
-    packed = packed_key(device.device_id, item.identity)
+    packed = packed_key(reading.device.device_id, item.identity)
     found = isinstance(resolved, Resolved)
     return Candidate(
-        message=message,
+        message=reading.message,
         item=index,
         key=packed.key,
         canonical=packed.canonical,
         fingerprint=item.fingerprint,
-        device_id=device.device_id,
+        device_id=reading.device.device_id,
         metric_id=metric_id,
         quantity=item.quantity,
-        received_at=received_at,
+        received_at=reading.received_at,
         event_at=resolved.at if found else None,
         uncertainty=-(-resolved.uncertainty // _SECOND) if found else 0,
         time_method=resolved.method.value if found else _NO_METHOD,
-        customer=owned[0],
-        match=owned[1],
-        at_receipt=owned[2],
+        customer=reading.customer,
+        match=reading.match,
+        at_receipt=_at_receipt(reading, known),
         reason=None if refusal is None else refusal[0],
         detail="" if refusal is None else refusal[1],
     )
+
+
+def _at_receipt(reading: _Reading, known: Knowledge) -> Match | None:
+    """The contract and period of R, where the contract defers what is late."""
+    match, customer = reading.match, reading.customer
+    if customer is None or match is None or match.terms.late_usage != "Defer":
+        return None
+    return known.contracts.match(customer, reading.received_at, reading.received_at)

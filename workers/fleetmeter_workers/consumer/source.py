@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID
 
@@ -50,7 +51,6 @@ class Source:
         self._expected: dict[int, int] = {}
         self._changed = threading.Event()
         self._group_partitions: set[int] = set()
-        self._trouble: str | None = None
         config: dict[str, Any] = settings.client_config() | {
             "group.id": GROUP,
             "enable.auto.commit": False,
@@ -62,16 +62,12 @@ class Source:
             "queued.min.messages": 20_000,
             "queued.max.messages.kbytes": 8192,
             "fetch.wait.max.ms": 100,
-            "error_cb": self._on_error,
             "log_level": 2,
         }
         self._consumer = Consumer(config)
         self._admin = AdminClient(settings.client_config() | {"socket.timeout.ms": 5000, "log_level": 0})
         if shared:
             self._consumer.subscribe([self.topic], on_assign=self._on_assign, on_revoke=self._on_revoke)
-
-    def _on_error(self, error: KafkaError) -> None:
-        self._trouble = error.str()
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Nothing is read until the loop has positioned us at the ledger's offsets.
@@ -96,7 +92,6 @@ class Source:
             ].result()
         except KafkaException as error:
             raise KafkaAwayError(error.args[0].str()) from None
-        self._trouble = None
         return topic_uuid(str(found.topic_id)), {partition.id for partition in found.partitions}
 
     def first_offset(self, partition: int) -> int:
@@ -132,7 +127,7 @@ class Source:
     def take(self, most: int, most_bytes: int, seconds: float) -> list[Record]:
         """The next records, by partition and offset: at most so many, of so many bytes, gathered for so long.
 
-        Empty when none came. Raises MismatchError for a hole, and KafkaAwayError when Kafka went away.
+        Empty when none came, also while Kafka is away. Raises MismatchError for a hole.
         """
         gathered: list[Record] = []
         size = 0
@@ -152,7 +147,7 @@ class Source:
     def _record(self, message: Message) -> Record | None:
         error = message.error()
         if error is not None:
-            self._explain(error, message.partition())
+            self._check(error, message.partition())
             return None
         partition, offset = message.partition() or 0, message.offset() or 0
         expected = self._expected.get(partition)
@@ -180,7 +175,8 @@ class Source:
             message.value() or b"",
         )
 
-    def _explain(self, error: KafkaError, partition: int | None) -> None:
+    def _check(self, error: KafkaError, partition: int | None) -> None:
+        """Raises MismatchError for what waiting cannot heal; the client itself heals the rest."""
         if error.code() in (
             KafkaError._AUTO_OFFSET_RESET,
             KafkaError.OFFSET_OUT_OF_RANGE,
@@ -189,7 +185,6 @@ class Source:
             raise MismatchError(f"partition {partition}: {_TRUNCATED} ({error.str()})")
         if error.fatal():
             raise MismatchError(f"Kafka refuses this consumer: {error.str()}")
-        self._trouble = error.str()
 
     def lag(self) -> dict[int, int]:
         """Records behind the end of each partition, as far as the last fetch told."""
@@ -200,19 +195,13 @@ class Source:
                 behind[partition] = max(0, high - expected)
         return behind
 
-    @property
-    def trouble(self) -> str | None:
-        """What Kafka's client last complained of; None once Kafka has answered again."""
-        return self._trouble
-
     def inform_group(self) -> None:
         """Commit the positions to the group, for lag tools alone: nothing here ever reads them."""
         places = [TopicPartition(self.topic, p, offset) for p, offset in sorted(self._expected.items())]
         if places:
-            try:
+            # What goes wrong here goes wrong for a display only.
+            with suppress(KafkaException):
                 self._consumer.commit(offsets=places, asynchronous=True)
-            except KafkaException as error:
-                self._trouble = error.args[0].str()
 
     def close(self) -> None:
         """Leave the group and free the client."""

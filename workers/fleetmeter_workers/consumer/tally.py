@@ -61,8 +61,7 @@ def count(
 
 
 def _counters(seen: Counter[str]) -> Counters:
-    """Items are what was billed, a duplicate or set aside; records are what was decoded, not billable or not
-    read."""
+    """Items were billed, duplicates or set aside; records were decoded, not billable or refused."""
     return Counters(
         records=seen["decoded"] + seen["not_billable"] + seen["undecodable"],
         decoded=seen["decoded"],

@@ -50,8 +50,7 @@ class Written:
 
 
 class Writer:
-    """Writes batches over one connection. Period rows that it has seen are kept: but for phases they never
-    change."""
+    """Writes batches over one connection. It keeps the period rows it has seen: only phases change."""
 
     def __init__(self, connection: Connection, topic: Topic) -> None:
         """A writer belongs to one connection; make a new one for a new connection."""
@@ -98,8 +97,7 @@ class Writer:
             raise StaleError("a backfill was decided meanwhile")
 
     def _hold_periods(self, plan: Plan, known: Knowledge) -> dict[tuple[str, datetime], ContractPeriod]:
-        """The rows of the plan's periods, made where they are missing, with phases that hold until the
-        commit."""
+        """The plan's period rows, made where missing, with phases that hold until the commit."""
         wanted = {terms.key: terms for terms in plan.periods}
         rows = {key: self._periods[key] for key in wanted if key in self._periods}
         missing = [terms for key, terms in wanted.items() if key not in rows]

@@ -1,6 +1,8 @@
 """The stage `gateway`: both entrances over one topic, until the process is told to end."""
 
+import signal
 from functools import partial
+from types import FrameType
 
 import uvicorn
 
@@ -32,14 +34,17 @@ def run() -> int:
     usage = UsageTopic(settings.kafka, health, log, verdict.give_up)
     registry = Registry(partial(connect, "gateway"), log)
     acceptance = Acceptance(registry)
-    verdict.server = _server(settings, HttpEntrance(tokens, acceptance, usage, health))
+    server = verdict.server = _server(settings, HttpEntrance(tokens, acceptance, usage, health))
+    # The server hands a signal on when it has ended; by then there is only the rest of `run` to be done.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, verdict.told_to_end)
     telemetry = TelemetryServer(settings.listen, settings.metrics_port, health)
     mqtt = None
     if settings.mqtt.host:
         mqtt = MqttEntrance(settings.mqtt, CLIENT_ID, acceptance, usage, health, log, verdict.give_up)
         mqtt.start()
     log.info("gateway started", http_port=settings.port, mqtt=bool(mqtt))
-    verdict.server.run()
+    server.run()
     if mqtt is not None:
         mqtt.stop_receiving()
     left = usage.close(DRAIN_SECONDS)
@@ -57,11 +62,19 @@ class Verdict:
         self.given_up = False
         self.server: uvicorn.Server | None = None
 
+    def told_to_end(self, _number: int, _frame: FrameType | None) -> None:
+        """The handler of a signal."""
+        self.end()
+
+    def end(self) -> None:
+        """End the process in order."""
+        if self.server is not None:
+            self.server.should_exit = True
+
     def give_up(self) -> None:
         """End the process with a failure: what was not answered is sent again to the next one."""
         self.given_up = True
-        if self.server is not None:
-            self.server.should_exit = True
+        self.end()
 
 
 def _server(settings: Settings, entrance: HttpEntrance) -> uvicorn.Server:

@@ -30,8 +30,7 @@ class Backfill:
     decided_at: datetime | None
 
     def accepts(self, partition: int, offset: int) -> bool:
-        """Whether a record at this position still counts: the backfill is open, or was when the record
-        came."""
+        """Whether a record at this place counts: the backfill is open, or was when the record came."""
         if self.state == "pending":
             return True
         return self.state == "completed" and offset < (self.end_offsets or {}).get(partition, 0)

@@ -14,8 +14,7 @@ from fleetmeter_workers.ledger.registry import customer_ids
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A contract file that was not taken: its position in the directory, a hash, and why, without its
-    values."""
+    """A contract file that was not taken: its place in the directory, a hash, and why, without its values."""
 
     position: int
     sha256: str

@@ -19,6 +19,21 @@ RETRY = (
 )
 """The statement met another one: do the whole unit again on the same connection."""
 
+NOT_MIGRATED = (
+    psycopg.errors.InvalidSchemaName,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.InsufficientPrivilege,
+)
+"""The schema is not, or not yet, the one that this version needs: wait for `fleetmeter-worker migrate`."""
+
+
+def reason(error: BaseException) -> str:
+    """One line that says why a database error came, for logs and probes."""
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
+
 
 def connect(application: str, dsn: str = "") -> Connection:
     """Connect as the PG* variables (or `dsn`) say; raises psycopg.OperationalError when Postgres is away.

@@ -130,8 +130,7 @@ def device_sums(connection: Connection, period_id: int) -> list[DeviceSum]:
 
 
 def billed(connection: Connection, period_id: int) -> Iterator[BilledEvent]:
-    """The period's billed events in the order of alias and event id, both as UTF-8 bytes; inside a
-    transaction."""
+    """The period's billed events by alias and event id, both as UTF-8 bytes; inside a transaction."""
     with connection.cursor(name="billed") as cursor:
         cursor.itersize = 10_000
         cursor.execute(

@@ -18,6 +18,7 @@ class InvoiceRow:
     billing_period: str
     currency: str
     total: Decimal
+    events: int
     sha256: bytes
     issued_on: date
 
@@ -33,6 +34,7 @@ class NewInvoice:
     billing_period: str
     currency: str
     total: Decimal
+    events: int
     document: bytes
     sha256: bytes
     issued_on: date
@@ -54,10 +56,9 @@ def add(connection: Connection, new: NewInvoice) -> None:
     """Write the invoice; its customer is its contract period's."""
     connection.execute(
         "INSERT INTO fleetmeter.invoice (number, contract, period_id, version, customer_id, billing_period, "
-        "currency, "
-        "total, sha256, document, issued_on) "
-        "SELECT %s, %s, period_id, %s, customer_id, %s, %s, %s, %s, %s, %s FROM fleetmeter.contract_period "
-        "WHERE period_id = %s",
+        "currency, total, events, sha256, document, issued_on) "
+        "SELECT %s, %s, period_id, %s, customer_id, %s, %s, %s, %s, %s, %s, %s "
+        "FROM fleetmeter.contract_period WHERE period_id = %s",
         (
             new.number,
             new.contract,
@@ -65,6 +66,7 @@ def add(connection: Connection, new: NewInvoice) -> None:
             new.billing_period,
             new.currency,
             new.total,
+            new.events,
             new.sha256,
             new.document,
             new.issued_on,
@@ -80,10 +82,9 @@ def listed(
     limit: int = 1000,
     after: str = "",
 ) -> list[InvoiceRow]:
-    """Invoices by number, of one contract or billing period if given, `limit` of them after the number
-    `after`."""
+    """Invoices by number, `limit` of them after `after`; of one contract or billing period if given."""
     rows = connection.execute(
-        "SELECT number, contract, version, code, billing_period, currency, total, sha256, issued_on "
+        "SELECT number, contract, version, code, billing_period, currency, total, events, sha256, issued_on "
         "FROM fleetmeter.invoice JOIN fleetmeter.customer USING (customer_id) "
         "WHERE (%(contract)s::text IS NULL OR contract = %(contract)s) "
         "AND (%(period)s::text IS NULL OR billing_period = %(period)s) "

@@ -16,7 +16,7 @@ from confluent_kafka.admin import (
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from fleetmeter_workers.ledger import migrations
-from fleetmeter_workers.ledger.database import AWAY, Connection, connect
+from fleetmeter_workers.ledger.database import AWAY, Connection, connect, reason
 from fleetmeter_workers.settings import KafkaSettings, Settings, load_settings, read_region
 from fleetmeter_workers.telemetry import configure_logging
 
@@ -67,10 +67,11 @@ def _await_postgres(deadline: float, log: Any) -> Connection:
         try:
             return connect("migrate")
         except AWAY as error:
-            reason = str(error).strip().splitlines()[-1]
             if isinstance(error, psycopg.errors.InvalidPassword) or time.monotonic() > deadline:
-                raise EngineAwayError(f"Postgres: {reason}") from None
-            log.info("waiting for Postgres", reason=reason, seconds_left=round(deadline - time.monotonic()))
+                raise EngineAwayError(f"Postgres: {reason(error)}") from None
+            log.info(
+                "waiting for Postgres", reason=reason(error), seconds_left=round(deadline - time.monotonic())
+            )
             time.sleep(_SECOND)
 
 
@@ -93,10 +94,13 @@ def ensure_topic(settings: Settings, deadline: float, log: Any) -> None:
         try:
             _shape_topic(admin, topic, partitions, wanted, log)
         except KafkaException as error:
-            reason = error.args[0].str()
             if time.monotonic() > deadline:
-                raise EngineAwayError(f"Kafka: {reason}") from None
-            log.info("waiting for Kafka", reason=reason, seconds_left=round(deadline - time.monotonic()))
+                raise EngineAwayError(f"Kafka: {error.args[0].str()}") from None
+            log.info(
+                "waiting for Kafka",
+                reason=error.args[0].str(),
+                seconds_left=round(deadline - time.monotonic()),
+            )
             time.sleep(_SECOND)
         else:
             return

@@ -59,8 +59,12 @@ def migrate(connection: Connection, passwords: dict[str, str], tell: Callable[[s
         connection.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", (_LOCK,))
         connection.execute(roles.encode())
         for role, password in passwords.items():
+            # Hashed here, so that no log of the server can hold the password.
+            secret = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
             connection.execute(
-                sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(password))
+                sql.SQL("ALTER ROLE {} PASSWORD {}").format(
+                    sql.Identifier(role), sql.Literal(secret.decode())
+                )
             )
         pending = _pending(connection)
         for migration in pending:

@@ -48,8 +48,7 @@ class ContractPeriod:
 
 @dataclass(frozen=True, slots=True)
 class PeriodCount:
-    """What one or several contract periods hold: billed events, late ones (billed or set aside), copies, set
-    aside."""
+    """What contract periods hold: billed events, late ones (billed or set aside), copies, set aside."""
 
     events: int = 0
     late: int = 0

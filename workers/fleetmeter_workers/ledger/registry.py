@@ -34,8 +34,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A wish: this device, in this class, belongs to this customer from one instant (None: ever) to
-    another."""
+    """A wish: this device, in this class, belongs to this customer from then (None: ever) to then."""
 
     uid: str
     customer: str
@@ -142,7 +141,8 @@ def list_devices(connection: Connection, after: str = "", limit: int = 1000) -> 
 def register(connection: Connection, wishes: Sequence[Registration], actor: str) -> Registered:
     """Register devices and record their owners, all or none; what is already so is left alone.
 
-    Raises RegistrationError for an alias that is taken or looks like a hardware id, or an empty range.
+    Raises RegistrationError for an alias that is taken, would change or looks like a hardware id, for a uid
+    in another spelling, and for an empty range.
     """
     for wish in wishes:
         _check(wish)
@@ -165,7 +165,7 @@ def register(connection: Connection, wishes: Sequence[Registration], actor: str)
                 [wish.device_class for wish in last],
             ),
         )
-        new = [wish for wish in dict.fromkeys(wishes) if not _bound(known[wish.uid], wish)]
+        new = _unrecorded(wishes, known)
         connection.execute(
             "INSERT INTO fleetmeter.device_binding (device_id, customer_id, valid_from, valid_to, "
             "recorded_by) "
@@ -208,7 +208,13 @@ def _check(wish: Registration) -> None:
 def _aliases(
     connection: Connection, wishes: Sequence[Registration], known: dict[str, Device]
 ) -> dict[str, str]:
-    """The alias of each uid: the wished one, the one it has, or a default that nobody else has."""
+    """The alias of each uid: the one it has, the wished one, or a default that nobody else has."""
+    for wish in wishes:
+        own = known[wish.uid].alias
+        if own is not None and wish.alias is not None and wish.alias != own:
+            raise RegistrationError(
+                f"the device has the alias {own!r} already; an alias never changes, since invoices name it"
+            )
     wished = {wish.uid: wish.alias or known[wish.uid].alias for wish in wishes}
     chosen = {uid: alias for uid, alias in wished.items() if alias}
     defaults = {uid: hashlib.sha256(uid.encode()).hexdigest() for uid, alias in wished.items() if not alias}
@@ -228,10 +234,19 @@ def _aliases(
     return chosen
 
 
-def _bound(device: Device, wish: Registration) -> bool:
-    """Whether the last binding recorded for the device says what the wish says."""
-    if not device.bindings:
-        return False
-    last = max(device.bindings, key=lambda binding: binding.recorded)
-    wanted = (wish.customer, wish.valid_from or _BEGINNING, wish.valid_to)
-    return (last.customer, last.valid_from, last.valid_to) == wanted
+def _unrecorded(wishes: Sequence[Registration], known: dict[str, Device]) -> list[Registration]:
+    """The wishes to record: all of a device's, unless they are the last that were recorded, in that order.
+
+    So the same file may be sent again and again, and a device may go back to an earlier owner.
+    """
+    by_device: dict[str, list[Registration]] = {}
+    for wish in dict.fromkeys(wishes):
+        by_device.setdefault(wish.uid, []).append(wish)
+    new: list[Registration] = []
+    for uid, own in by_device.items():
+        wanted = [(wish.customer, wish.valid_from or _BEGINNING, wish.valid_to) for wish in own]
+        ordered = sorted(known[uid].bindings, key=lambda binding: binding.recorded)
+        last = [(each.customer, each.valid_from, each.valid_to) for each in ordered[-len(own) :]]
+        if wanted != last:
+            new += own
+    return new

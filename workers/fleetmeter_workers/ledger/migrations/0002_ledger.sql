@@ -145,6 +145,7 @@ CREATE TABLE fleetmeter.invoice (
     billing_period text NOT NULL,
     currency       text NOT NULL,
     total          numeric NOT NULL,
+    events         bigint NOT NULL CHECK (events >= 0),
     sha256         bytea NOT NULL,
     document       bytea NOT NULL,
     issued_on      date NOT NULL,

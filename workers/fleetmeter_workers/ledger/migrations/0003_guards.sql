@@ -46,6 +46,12 @@ CREATE TRIGGER changed AFTER INSERT ON fleetmeter.contract_version
 CREATE TRIGGER changed AFTER INSERT OR UPDATE OF state ON fleetmeter.backfill
     FOR EACH STATEMENT EXECUTE FUNCTION fleetmeter.note_change();
 
+-- Invoices and their digests name devices by alias.
+CREATE TRIGGER alias_stays BEFORE UPDATE OF alias ON fleetmeter.device
+    FOR EACH ROW WHEN (OLD.alias IS NOT NULL AND NEW.alias IS DISTINCT FROM OLD.alias)
+    EXECUTE FUNCTION fleetmeter.refuse_change();
+ALTER TABLE fleetmeter.device ENABLE ALWAYS TRIGGER alias_stays;
+
 REVOKE ALL ON ALL TABLES IN SCHEMA fleetmeter FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA fleetmeter FROM PUBLIC;
 

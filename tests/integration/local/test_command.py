@@ -1,0 +1,106 @@
+"""`python -m fleetmeter_local`: what it starts ends with it, however it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fleetmeter_local import running
+from fleetmeter_local.running import Note
+
+COMMAND = [sys.executable, "-m", "fleetmeter_local"]
+STARTED_BY_A_LINE = 6
+
+
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
+    """Return as soon as the condition holds; fail the test when it does not."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
+        time.sleep(0.1)
+
+
+def children(pid: int) -> set[int]:
+    """The processes that a process has started itself."""
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+def alive(pids: set[int]) -> set[int]:
+    """Those of the processes that still run."""
+    return {pid for pid in pids if running.start_time(pid) is not None}
+
+
+@pytest.fixture
+def up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[subprocess.Popen[str], Note]]:
+    """`up`, once it stays; its note lies in a cache of its own."""
+    shared = running.folder().parent
+    (tmp_path / "kafka").symlink_to(shared / "kafka")
+    monkeypatch.setenv("FLEETMETER_CACHE", str(tmp_path))
+    process = subprocess.Popen(
+        [*COMMAND, "up"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ}
+    )
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if line.startswith("Ctrl-C ends it all"):
+            break
+    try:
+        assert process.poll() is None, said
+        [note] = running.all_notes()
+        assert note.pid == process.pid
+        yield process, note
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_told_to_end_it_leaves_nothing(
+    up: tuple[subprocess.Popen[str], Note], number: signal.Signals
+) -> None:
+    process, note = up
+    started = children(process.pid)
+    assert len(started) == STARTED_BY_A_LINE
+    process.send_signal(number)
+    assert process.wait(60) == 130
+    assert not alive(started)
+    assert not Path(note.directory).exists()
+    assert running.all_notes() == []
+
+
+def test_killed_it_takes_its_processes_along(up: tuple[subprocess.Popen[str], Note]) -> None:
+    process, note = up
+    started = children(process.pid)
+    process.kill()
+    process.wait()
+    wait_for(lambda: not alive(started), "the processes to end with their parent")
+    assert running.all_notes() == []
+    subprocess.run(["rm", "-rf", note.directory], check=True)
+
+
+def test_status_tells_and_down_ends(up: tuple[subprocess.Popen[str], Note]) -> None:
+    process, note = up
+    told = subprocess.run([*COMMAND, "status"], capture_output=True, text=True, check=True).stdout
+    assert note.api in told
+    assert note.directory in told
+    ended = subprocess.run([*COMMAND, "down"], capture_output=True, text=True, check=True).stdout
+    assert "is gone" in ended
+    assert process.wait(10) == 130
+    assert "No line runs here" in subprocess.run([*COMMAND, "status"], capture_output=True, text=True).stdout
+
+
+def test_a_part_that_ends_by_itself_is_told(up: tuple[subprocess.Popen[str], Note]) -> None:
+    process, _ = up
+    started = children(process.pid)
+    gateway = next(pid for pid in started if b"gateway" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    os.kill(gateway, signal.SIGKILL)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "gateway ended by itself" in said
+    assert not alive(started)
