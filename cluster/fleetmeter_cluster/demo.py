@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from fleetmeter_cluster import images
+from fleetmeter_cluster import images, parts
 from fleetmeter_cluster.failure import Failure
 from fleetmeter_cluster.lifecycle import Cluster, up
 from fleetmeter_cluster.progress import Step, Steps, await_true
@@ -17,7 +17,7 @@ BACKFILL = "20230101-20231001"
 LOADS = {"helium": "helium-ems-04b1c1.ndjson.gz", "chirpstack": "chirpstack-wyres-32.ndjson.gz"}
 OUTPUT = PROJECT / "demo-output"
 PERIODS = 9
-IMAGES = ("operator", "workers", "kafka", "postgres", "mosquitto")
+IMAGES = images.PRODUCT
 
 
 def prepare(steps: Steps, cluster: Cluster) -> Site:
@@ -95,9 +95,9 @@ def show(site: Site, output: Path) -> None:
 def main() -> int:
     """Runs the demo; 1 with the reason when a step failed, 130 when it was interrupted."""
     try:
-        cluster = up("eu")
-        with Steps("Fleetmeter in the cluster") as steps:
-            site = prepare(steps, cluster)
+        with Steps("Fleetmeter in a cluster") as steps:
+            parts.bring(steps, IMAGES)
+            site = prepare(steps, up("eu", progress=steps))
             declare(steps, site)
             replay(steps, site)
             steps.run("close nine months, oldest first", lambda step: await_final(site, step))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from fleetmeter_cluster import images_cache
+from fleetmeter_cluster import cache
 from fleetmeter_cluster.failure import Failure
 from fleetmeter_cluster.images_catalogue import IMAGES, context, key
 from fleetmeter_cluster.images_engine import engine
@@ -72,7 +72,7 @@ def load(cluster: str, names: Iterable[str], steps: Steps) -> dict[str, str]:
 
 def log_of(name: str) -> Path:
     """Where the output of the image's build goes."""
-    return images_cache.root() / "logs" / f"image-{name}.log"
+    return cache.root() / "logs" / f"image-{name}.log"
 
 
 def _reference(name: str, own: str) -> str:
@@ -80,7 +80,7 @@ def _reference(name: str, own: str) -> str:
 
 
 def _file(name: str, own: str) -> Path:
-    return images_cache.root() / "images" / name / own / "image.tar"
+    return cache.root() / "images" / name / own / "image.tar"
 
 
 def _base(names: Iterable[str], steps: Steps) -> Future[Path] | None:
@@ -104,8 +104,8 @@ def _make(name: str, one: Built, base: Future[Path] | None, step: Step) -> Path:
 
     log_of(name).unlink(missing_ok=True)
     step.say("another build of the same image")
-    images_cache.entry(f"images/{name}", one.archive.parent.name, assemble)
-    images_cache.prune(f"images/{name}", KEPT)
+    cache.entry(f"images/{name}", one.archive.parent.name, assemble)
+    cache.prune(f"images/{name}", KEPT)
     return one.archive
 
 

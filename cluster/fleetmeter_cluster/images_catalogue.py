@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleetmeter_cluster import binaries, images_apt, images_cache, images_python
+from fleetmeter_cluster import binaries, cache, images_apt, images_python
 from fleetmeter_cluster.failure import Failure
 from fleetmeter_cluster.images_engine import engine
 from fleetmeter_cluster.kafka import kafka_home, kafka_key
@@ -52,7 +52,7 @@ def key(name: str) -> str:
     inputs += [f"{part.target}={part.key()}" for part in image.parts]
     if image.on_base and engine().makes_base:
         inputs.append(key("base"))
-    return images_cache.digest(inputs)
+    return cache.digest(inputs)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -104,7 +104,7 @@ def _python(extra: str) -> tuple[Part, ...]:
             lambda: images_python.site_key(extra),
             lambda target, step: _copy(images_python.site(extra, step), target),
         ),
-        Part("source", lambda: images_cache.digest(images_python.source_folders(extra)), bring),
+        Part("source", lambda: cache.digest(images_python.source_folders(extra)), bring),
     )
 
 

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from fleetmeter_cluster import images_cache
+from fleetmeter_cluster import cache
 from fleetmeter_cluster.failure import Failure
 from fleetmeter_cluster.progress import Step
 
@@ -44,12 +44,12 @@ def requirements(extra: str) -> str:
 
 def site_key(extra: str) -> str:
     """What the packages of an extra depend on."""
-    return images_cache.digest([requirements(extra), PYTHON, platform.machine()])
+    return cache.digest([requirements(extra), PYTHON, platform.machine()])
 
 
 def site(extra: str, step: Step) -> Path:
     """A folder with the extra's packages for the image's Python, from wheels only."""
-    return images_cache.entry("site", site_key(extra), lambda draft: _install(extra, draft, step))
+    return cache.entry("site", site_key(extra), lambda draft: _install(extra, draft, step))
 
 
 def _install(extra: str, draft: Path, step: Step) -> None:
@@ -76,7 +76,7 @@ def _install(extra: str, draft: Path, step: Step) -> None:
 
 
 def _uv() -> str:
-    found = shutil.which("uv") or next((str(f) for f in images_cache.root().glob("uv-*/bin/uv")), None)
+    found = shutil.which("uv") or next((str(f) for f in cache.root().glob("uv-*/bin/uv")), None)
     if not found:
         raise Failure("uv is not there", remedy="run this through make, which brings it")
     return found

@@ -4,7 +4,7 @@ import functools
 import shutil
 from pathlib import Path
 
-from fleetmeter_cluster import command, images_cache
+from fleetmeter_cluster import cache, command
 from fleetmeter_cluster.failure import Failure
 from fleetmeter_cluster.progress import Step
 
@@ -24,14 +24,14 @@ def kafka_home(step: Step | None = None) -> Path:
     A step shows what it waits for, and ends it when the tool is interrupted.
     Raises Failure where Maven or a JDK is missing, or the jars can't be fetched.
     """
-    return images_cache.entry("kafka", kafka_key(), lambda draft: _make(draft, step))
+    return cache.entry("kafka", kafka_key(), lambda draft: _make(draft, step))
 
 
 @functools.cache
 def kafka_key() -> str:
     """What the home depends on: the list of jars, and the Java of this machine."""
     java = command.run([_tool("java", "openjdk-17-jdk-headless"), "--version"])
-    return images_cache.digest([SOURCE / "pom.xml", Path(__file__), java])
+    return cache.digest([SOURCE / "pom.xml", Path(__file__), java])
 
 
 def _make(home: Path, step: Step | None) -> None:

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fleetmeter_cluster import cgroups, images_cache, processes
+from fleetmeter_cluster import cache, cgroups, processes
 from fleetmeter_cluster.command import run, succeeds
 from fleetmeter_cluster.failure import Failure
 from fleetmeter_cluster.progress import await_true
@@ -162,7 +162,7 @@ class Namespace:
 
     def _mount(self) -> None:
         """Puts the cluster's own folders and files over those of the host."""
-        kept = (HOME, images_cache.root().resolve())
+        kept = (HOME, cache.root().resolve())
         lines = ["set -e"]
         for folder in HIDDEN:
             own = self.place.home / "hidden" / "-".join(folder.parts[1:])

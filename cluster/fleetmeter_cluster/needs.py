@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Generator
 from pathlib import Path
 
-from fleetmeter_cluster import binaries, cgroups, images_cache
+from fleetmeter_cluster import binaries, cache, cgroups
 from fleetmeter_cluster.command import SEARCH_PATH, succeeds
 from fleetmeter_cluster.failure import Failure
 from fleetmeter_cluster.progress import Step
@@ -21,7 +21,6 @@ MEMORY = 3 * GIB
 
 PROGRAMS = {
     "buildah": "buildah",
-    "busybox": "busybox-static",
     "conntrack": "conntrack",
     "containerd": "containerd",
     "ip": "iproute2",
@@ -80,6 +79,8 @@ def packages() -> list[str]:
     wanted = {package for program, package in PROGRAMS.items() if not _present(program)}
     if not any(_present(browser) for browser in BROWSERS):
         wanted.add("chromium")
+    if not _has_static_busybox():
+        wanted.add("busybox-static")
     return sorted(wanted)
 
 
@@ -102,10 +103,17 @@ def _present(program: str) -> bool:
     return shutil.which(program, path=SEARCH_PATH) is not None
 
 
+def _has_static_busybox() -> bool:
+    """Whether busybox needs no library; the usual one does, and would not run in an empty image."""
+    found = shutil.which("busybox", path=SEARCH_PATH)
+    # A program with libraries names its loader right after its headers.
+    return found is not None and b"/ld-" not in Path(found).read_bytes()[:4096]
+
+
 def _short_of_disk() -> list[Failure]:
     needed = DISK_WARM if binaries.ready() else DISK_COLD
     short: list[Failure] = []
-    for folder in (images_cache.root(), HOME):
+    for folder in (cache.root(), HOME):
         existing = next(path for path in (folder, *folder.parents) if path.exists())
         free = shutil.disk_usage(existing).free
         if free < needed:

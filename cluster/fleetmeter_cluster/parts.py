@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from fleetmeter_cluster import addons, binaries, images, images_cache, needs
+from fleetmeter_cluster import addons, binaries, cache, images, needs
 from fleetmeter_cluster.images import Built
 from fleetmeter_cluster.progress import Steps
 
@@ -36,4 +36,4 @@ def install(steps: Steps) -> None:
 
 
 def _log() -> Path:
-    return images_cache.root() / "logs" / "packages.log"
+    return cache.root() / "logs" / "packages.log"

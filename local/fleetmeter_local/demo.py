@@ -15,6 +15,7 @@ from rich.table import Table
 
 from fleetmeter_cluster.progress import Step, Steps, await_true
 from fleetmeter_cluster.site import EXAMPLES, PROJECT, TRACES
+from fleetmeter_local import needs
 from fleetmeter_local.line import Line
 from fleetmeter_local.process import Process, ProcessError
 from fleetmeter_local.running import Note, noted, start_time
@@ -30,6 +31,7 @@ def running_line(example: Path = EXAMPLES) -> Generator[Line]:
 
     After a failure the directory stays, for its logs. SIGTERM ends the block as Ctrl-C does.
     """
+    needs.check()
     directory = Path(tempfile.mkdtemp(prefix="fleetmeter-local-"))
     # The engines' own accounts have to enter it.
     directory.chmod(0o711)

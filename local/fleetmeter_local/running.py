@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fleetmeter_cluster import images_cache
+from fleetmeter_cluster import cache
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Note:
 
 def folder() -> Path:
     """Where the notes are."""
-    return images_cache.root() / "local"
+    return cache.root() / "local"
 
 
 @contextmanager

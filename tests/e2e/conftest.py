@@ -24,11 +24,18 @@ def cluster() -> Iterator[lifecycle.Cluster]:
 
 
 @pytest.fixture(scope="session")
-def installed(cluster: lifecycle.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def references(cluster: lifecycle.Cluster) -> dict[str, str]:
+    """The images in the cluster, by name."""
+    with Steps("images") as steps:
+        return images.load(cluster.name, demo.IMAGES, steps)
+
+
+@pytest.fixture(scope="session")
+def installed(
+    cluster: lifecycle.Cluster, references: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
     """Fleetmeter installed by Helm in a namespace of the tests' own, removed at the end."""
     site = Site(cluster.kubeconfig, tmp_path_factory.mktemp("private"), namespace=NAMESPACE)
-    with Steps("images") as steps:
-        references = images.load(cluster.name, demo.IMAGES, steps)
     site.install(references)
     yield site
     site.kubectl("delete", "billingregion", "--all", "--wait=true", "--timeout=120s")

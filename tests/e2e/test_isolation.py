@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from fleetmeter_cluster import images
 from fleetmeter_cluster.site import Site
 
 KNOCK = (
@@ -28,11 +27,11 @@ def knock(site: Site, pod: str, *targets: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def stranger(region: Site) -> Iterator[str]:
+def stranger(region: Site, references: dict[str, str]) -> Iterator[str]:
     """A pod of the same namespace that is not the region's, with a port of its own to knock at."""
     container = {
         "name": "stranger",
-        "image": images.reference("workers"),
+        "image": references["workers"],
         "command": ["python3", "-m", "http.server", "8000", "--directory", "/tmp"],
         "securityContext": {
             "allowPrivilegeEscalation": False,

@@ -61,13 +61,13 @@ class Kafka:
         """Make a topic, as the region's migration does."""
         settings = {"message.timestamp.type": "LogAppendTime", "retention.ms": "-1"}
         topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=settings)
-        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 4})
         made = cast(Made, admin.create_topics([topic]))  # pyright: ignore[reportUnknownMemberType] - untyped
         made[name].result(30)
 
     def delete_topic(self, name: str) -> None:
         """Remove a topic."""
-        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 4})
         gone = cast(Made, admin.delete_topics([name]))  # pyright: ignore[reportUnknownMemberType] - untyped
         gone[name].result(30)
 

@@ -26,9 +26,9 @@ FILES = (MESSAGES, REGISTRY, TRUTH)
 PLAIN = Profile(devices=6, days=10, seed=7, every_seconds=7200)
 SMALL = replace(PLAIN, replaced=0.3, sold=0.3, poison=0.05)
 GOLDEN = {
-    MESSAGES: "0986f5fbf27f5990e0fed81650e3fff3d4cd6fff5c5471479c0ee8a7abbb22d4",
+    MESSAGES: "8f292ac6124ff9ff05d2f635681641c273a5ce4aaae660a6bcdbeb5d37a29b7e",
     REGISTRY: "62a223dbc65c9b8c84f306ebb124ed044eb3afeac56fb29812a47927dd65812d",
-    TRUTH: "da085fab687a17c652051d7a2d206e56a526037d7c8c5edd61e3cf0e06e72c9d",
+    TRUTH: "149b526819d5edb50d01e00c91b62034617b31e995ca70d0544137a97dc8c2b5",
 }
 """The hashes of SMALL's files: a machine or a Python that gives others breaks every published seed."""
 

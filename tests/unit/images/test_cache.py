@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from fleetmeter_cluster import images_cache
+from fleetmeter_cluster import cache
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache for each test."""
     monkeypatch.setenv("FLEETMETER_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
@@ -23,10 +23,7 @@ def fill(draft: Path) -> None:
 
 def test_entry_is_made_once():
     made: list[Path] = []
-    paths = {
-        images_cache.entry("kind", "key", lambda draft: (made.append(draft), fill(draft))[1])
-        for _ in range(3)
-    }
+    paths = {cache.entry("kind", "key", lambda draft: (made.append(draft), fill(draft))[1]) for _ in range(3)}
     assert len(made) == 1
     assert {(path / "part").read_text() for path in paths} == {"whole"}
 
@@ -39,37 +36,37 @@ def test_of_several_at_once_one_makes_it():
         fill(draft)
 
     with ThreadPoolExecutor(8) as pool:
-        paths = set(pool.map(lambda _: images_cache.entry("kind", "key", make), range(8)))
+        paths = set(pool.map(lambda _: cache.entry("kind", "key", make), range(8)))
     assert len(paths) == len(made) == 1
 
 
-def test_a_failed_making_leaves_no_entry(cache: Path):
+def test_a_failed_making_leaves_no_entry(own_cache: Path):
     def fail(draft: Path) -> None:
         fill(draft)
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        images_cache.entry("kind", "key", fail)
-    assert [path.name for path in (cache / "kind").iterdir() if path.is_dir()] == []
-    assert (images_cache.entry("kind", "key", fill) / "part").exists()
+        cache.entry("kind", "key", fail)
+    assert [path.name for path in (own_cache / "kind").iterdir() if path.is_dir()] == []
+    assert (cache.entry("kind", "key", fill) / "part").exists()
 
 
-def test_the_draft_of_a_killed_run_is_removed(cache: Path):
+def test_the_draft_of_a_killed_run_is_removed(own_cache: Path):
     program = (
-        "import os, signal; from fleetmeter_cluster import images_cache;"
-        "images_cache.entry('kind', 'key', lambda d: os.kill(os.getpid(), signal.SIGKILL))"
+        "import os, signal; from fleetmeter_cluster import cache;"
+        "cache.entry('kind', 'key', lambda d: os.kill(os.getpid(), signal.SIGKILL))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -9
-    assert len([path for path in (cache / "kind").iterdir() if path.is_dir()]) == 1
-    images_cache.entry("kind", "key", fill)
-    assert [path.name for path in (cache / "kind").iterdir() if path.is_dir()] == ["key"]
+    assert len([path for path in (own_cache / "kind").iterdir() if path.is_dir()]) == 1
+    cache.entry("kind", "key", fill)
+    assert [path.name for path in (own_cache / "kind").iterdir() if path.is_dir()] == ["key"]
 
 
 def test_prune_keeps_the_newest():
     for number in range(5):
-        images_cache.entry("kind", f"key{number}", fill)
-    images_cache.prune("kind", 2)
-    left = {path.name for path in (images_cache.root() / "kind").iterdir() if path.is_dir()}
+        cache.entry("kind", f"key{number}", fill)
+    cache.prune("kind", 2)
+    left = {path.name for path in (cache.root() / "kind").iterdir() if path.is_dir()}
     assert left == {"key3", "key4"}
 
 
@@ -80,7 +77,7 @@ def test_digest_sees_content_names_and_modes(tmp_path: Path):
     seen: set[str] = set()
 
     def look() -> None:
-        seen.add(images_cache.digest([folder]))
+        seen.add(cache.digest([folder]))
 
     file.write_text("a")
     look()
@@ -98,4 +95,4 @@ def test_digest_sees_content_names_and_modes(tmp_path: Path):
 
 
 def test_digest_keeps_parts_apart():
-    assert images_cache.digest(["ab", "c"]) != images_cache.digest(["a", "bc"])
+    assert cache.digest(["ab", "c"]) != cache.digest(["a", "bc"])

@@ -1,5 +1,6 @@
 """The usage topic, written to: messages in order, told when durable, held back when Kafka can't follow."""
 
+import logging
 import math
 import threading
 import time
@@ -61,6 +62,7 @@ class UsageTopic:
                 "queue.buffering.max.messages": 20_000,
                 "queue.buffering.max.kbytes": 131_072,
                 "error_cb": self._connection_error,
+                "logger": _client_log(log),
             },
         )
         self._poller = threading.Thread(target=self._poll, name="deliveries", daemon=True)
@@ -153,3 +155,20 @@ class UsageTopic:
         if error.fatal():
             self._log.error("the Kafka client cannot go on, stopping", error=error.name())
             self._on_fatal()
+
+
+class _Forwarded(logging.Handler):
+    """What the Kafka client library says, as log lines of ours."""
+
+    def __init__(self, log: BoundLogger) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._log.log(record.levelno, "kafka client", message=record.getMessage())
+
+
+def _client_log(log: BoundLogger) -> logging.Logger:
+    logger = logging.Logger("kafka-client", logging.INFO)
+    logger.addHandler(_Forwarded(log))
+    return logger
