@@ -102,17 +102,21 @@ class Site:
         """Applies a manifest on the server's side."""
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=document)
 
-    def install(self, images: Mapping[str, str], jurisdiction: str = "EU") -> None:
-        """Makes the namespace (Pod Security `restricted`) and installs the CRDs and the operator."""
+    def install(self, images: Mapping[str, str], *values: str) -> None:
+        """Makes the namespace (Pod Security `restricted`) and installs the CRDs and the operator.
+
+        `values` are more of the chart's, each "name=value".
+        """
         self.kubectl("apply", "-f", "-", stdin=json.dumps(namespace(self.namespace)))
         self.helm(
             *("upgrade", "--install", "fleetmeter-crds", PROJECT / "charts" / "fleetmeter-crds"),
             *("--namespace", CRD_NAMESPACE, "--create-namespace", "--wait"),
         )
-        chosen = [word for name, image in images.items() for word in ("--set", f"images.{name}={image}")]
+        settings = ["jurisdiction=EU", *(f"images.{name}={image}" for name, image in images.items()), *values]
+        chosen = [word for setting in settings for word in ("--set", setting)]
         self.helm(
             *("upgrade", "--install", "fleetmeter", PROJECT / "charts" / "fleetmeter"),
-            *("--namespace", self.namespace, "--set", f"jurisdiction={jurisdiction}", *chosen),
+            *("--namespace", self.namespace, *chosen),
             *("--wait", "--timeout", "180s"),
         )
 

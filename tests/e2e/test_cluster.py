@@ -250,7 +250,15 @@ def test_a_daemon_that_died_is_started_again(us: Cluster, room: Room) -> None:
     assert lifecycle.up(NAME) == us
     assert inside.holder() == before
     assert lifecycle.status(NAME).up
-    assert room.kubectl("exec", "web", "--", "cat", "/data/page")
+    await_true(lambda: answers(room), "the new kubelet to know its pods", seconds=60)
+
+
+def answers(room: Room) -> bool:
+    """Whether a command runs in the pod that was there before."""
+    try:
+        return bool(room.kubectl("exec", "web", "--", "cat", "/data/page"))
+    except Failure:
+        return False
 
 
 def test_two_clusters_run_side_by_side(cluster: Cluster, us: Cluster) -> None:
