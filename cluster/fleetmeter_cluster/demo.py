@@ -9,12 +9,11 @@ from rich.table import Table
 
 from fleetmeter_cluster import images, parts
 from fleetmeter_cluster.failure import Failure
-from fleetmeter_cluster.lifecycle import Cluster, up
+from fleetmeter_cluster.lifecycle import Cluster, load, up
 from fleetmeter_cluster.progress import Step, Steps, await_true
-from fleetmeter_cluster.site import EXAMPLES, PROJECT, TRACES, Site
+from fleetmeter_cluster.site import EXAMPLES, LOADS, PROJECT, TRACES, Site
 
 BACKFILL = "20230101-20231001"
-LOADS = {"helium": "helium-ems-04b1c1.ndjson.gz", "chirpstack": "chirpstack-wyres-32.ndjson.gz"}
 OUTPUT = PROJECT / "demo-output"
 PERIODS = 9
 IMAGES = images.PRODUCT
@@ -23,7 +22,7 @@ IMAGES = images.PRODUCT
 def prepare(steps: Steps, cluster: Cluster) -> Site:
     """Brings the images into the cluster and installs Fleetmeter."""
     site = Site(cluster.kubeconfig, cluster.private)
-    references = images.load(cluster.name, IMAGES, steps)
+    references = load(cluster.name, IMAGES, steps)
     steps.run("helm install", lambda _: site.install(references))
     return site
 

@@ -59,17 +59,6 @@ def build(names: Iterable[str], steps: Steps) -> dict[str, Built]:
     return built
 
 
-def load(cluster: str, names: Iterable[str], steps: Steps) -> dict[str, str]:
-    """Builds what is missing, puts the images into a running cluster, and returns their references."""
-    # Imported here: bringing a cluster up needs images itself.
-    from fleetmeter_cluster import lifecycle
-
-    built = build(names, steps)
-    archives = [one.archive for one in built.values()]
-    steps.run("load images into the cluster", lambda step: lifecycle.load_images(cluster, archives, step))
-    return {name: one.reference for name, one in built.items()}
-
-
 def log_of(name: str) -> Path:
     """Where the output of the image's build goes."""
     return cache.root() / "logs" / f"image-{name}.log"

@@ -1,13 +1,13 @@
 """A cluster's life: brought up, asked for its state, given images, taken down."""
 
 import shutil
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from fleetmeter_cluster import addons, api, calico, controlplane, kind, node, parts
+from fleetmeter_cluster import addons, api, calico, controlplane, images, kind, node, parts
 from fleetmeter_cluster.images import Built
 from fleetmeter_cluster.namespace import Namespace
 from fleetmeter_cluster.progress import Step, Steps, await_true
@@ -82,6 +82,14 @@ def load_images(name: str, archives: Sequence[Path], step: Step | None = None) -
         kind.load(place, archives)
     else:
         node.load(Namespace(place), archives, step)
+
+
+def load(name: str, names: Iterable[str], steps: Steps) -> dict[str, str]:
+    """Builds the images that are missing, loads them into the running cluster, returns their references."""
+    built = images.build(names, steps)
+    archives = [one.archive for one in built.values()]
+    steps.run("load images into the cluster", lambda step: load_images(name, archives, step))
+    return {image: one.reference for image, one in built.items()}
 
 
 def _create(place: Place, built: Mapping[str, Built], steps: Steps) -> None:

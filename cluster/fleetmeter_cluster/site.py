@@ -21,6 +21,8 @@ from fleetmeter_cluster.failure import Failure
 PROJECT = Path(__file__).resolve().parents[2]
 EXAMPLES = PROJECT / "examples" / "demo"
 TRACES = PROJECT / "examples" / "traces"
+LOADS = {"helium": "helium-ems-04b1c1.ndjson.gz", "chirpstack": "chirpstack-wyres-32.ndjson.gz"}
+"""The traces, by the adapter that reads them."""
 CRD_NAMESPACE = "fleetmeter-crds"
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fleetmeter_cluster.progress import Step, Steps, await_true
-from fleetmeter_cluster.site import EXAMPLES, PROJECT, TRACES
+from fleetmeter_cluster.site import EXAMPLES, LOADS, PROJECT, TRACES
 from fleetmeter_local import needs
 from fleetmeter_local.line import Line
 from fleetmeter_local.process import Process, ProcessError
@@ -22,7 +22,6 @@ from fleetmeter_local.running import Note, noted, start_time
 
 OUTPUT = PROJECT / "demo-output" / "local"
 ACCEPTED = 'fleetmeter_gateway_accepted_total{entry="mqtt"}'
-LOADS = {"helium": "helium-ems-04b1c1.ndjson.gz", "chirpstack": "chirpstack-wyres-32.ndjson.gz"}
 
 
 @contextmanager

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fleetmeter_cluster import demo, images, lifecycle
+from fleetmeter_cluster import demo, lifecycle
 from fleetmeter_cluster.progress import Steps, await_true
-from fleetmeter_cluster.site import EXAMPLES, TRACES, Site
+from fleetmeter_cluster.site import EXAMPLES, LOADS, TRACES, Site
 from fleetmeter_local import demo as local
 
 NAMESPACE = "fleetmeter-test"
@@ -27,7 +27,7 @@ def cluster() -> Iterator[lifecycle.Cluster]:
 def references(cluster: lifecycle.Cluster) -> dict[str, str]:
     """The images in the cluster, by name."""
     with Steps("images") as steps:
-        return images.load(cluster.name, demo.IMAGES, steps)
+        return lifecycle.load(cluster.name, demo.IMAGES, steps)
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +61,7 @@ def billed(region: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
     backfill = demo.BACKFILL
     strike = threading.Thread(target=strike_consumer, args=(region,))
     strike.start()
-    for adapter, trace in demo.LOADS.items():
+    for adapter, trace in LOADS.items():
         region.load(backfill, TRACES / trace, adapter)
     strike.join()
     region.fleetmeter("backfill", "complete", backfill)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetmeter_cluster import api, binaries, cgroups, images, lifecycle, processes
+from fleetmeter_cluster import api, binaries, cgroups, lifecycle, processes
 from fleetmeter_cluster.failure import Failure
 from fleetmeter_cluster.lifecycle import Cluster
 from fleetmeter_cluster.namespace import Namespace
@@ -119,7 +119,7 @@ def us() -> Iterator[Cluster]:
 def room(us: Cluster) -> Room:
     """The web server and its client, ready."""
     with Steps("Images") as steps:
-        made = Room(us, "room", images.load(NAME, ["pause", "workers"], steps))
+        made = Room(us, "room", lifecycle.load(NAME, ["pause", "workers"], steps))
     api.kubectl(us.kubeconfig, "create", "namespace", made.name)
     made.apply()
     return made

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fleetmeter_cluster import demo
 from fleetmeter_cluster.progress import await_true
-from fleetmeter_cluster.site import TRACES, Site
+from fleetmeter_cluster.site import LOADS, TRACES, Site
 
 DEVICE_OF = {"helium": "dev_eui", "chirpstack": "devEUI"}
 COUNTER_OF = {"helium": "fcnt", "chirpstack": "fCnt"}
@@ -25,7 +25,7 @@ def frames_by_month() -> Counter[str]:
     """Distinct frames by month of their first copy, counted without any code of the project."""
     seen: set[tuple[str, str | None, int]] = set()
     months: Counter[str] = Counter()
-    for adapter, trace in demo.LOADS.items():
+    for adapter, trace in LOADS.items():
         for line in lines(trace):
             record = json.loads(line)
             if COUNTER_OF[adapter] not in record:
@@ -66,8 +66,8 @@ def test_a_trace_loaded_again_changes_nothing(
 ) -> None:
     before = psql("select count(*), sum(quantity) from fleetmeter.event where verdict = 0")
     duplicates = int(psql("select sum(duplicate) from fleetmeter.partition_offset"))
-    frames = len(lines(demo.LOADS["helium"]))
-    region.load(demo.BACKFILL, TRACES / demo.LOADS["helium"], "helium")
+    frames = len(lines(LOADS["helium"]))
+    region.load(demo.BACKFILL, TRACES / LOADS["helium"], "helium")
 
     def consumed() -> bool:
         now = int(psql("select sum(duplicate) from fleetmeter.partition_offset"))

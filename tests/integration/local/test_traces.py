@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from fleetmeter_cluster.progress import Steps
-from fleetmeter_cluster.site import TRACES
-from fleetmeter_local.demo import LOADS, backfill_id, bring_up, close_all, replay, running_line, save
+from fleetmeter_cluster.site import LOADS, TRACES
+from fleetmeter_local.demo import backfill_id, bring_up, close_all, replay, running_line, save
 from fleetmeter_local.line import Line
 
 HELIUM = "AW-2023-01"
