@@ -176,7 +176,7 @@ def test_delete_while_down_takes_everything_once_it_is_back(ready: Any, await_tr
         "Service",
     ):
         await_true(lambda of=kind: not ready.names(of), f"each {kind} to go")
-    assert ready.names("ConfigMap", "fleetmeter.io/region=eu") == []
+    await_true(lambda: not ready.names("ConfigMap", "fleetmeter.io/region=eu"), "each ConfigMap to go")
 
 
 def test_bad_regions_are_told_and_stop_no_good_one(site: Any, region: Region, await_true: Await) -> None:
