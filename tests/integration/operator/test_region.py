@@ -14,6 +14,8 @@ CLAIMS = ["data-eu-kafka-0", "data-eu-mosquitto-0", "data-eu-postgres-0"]
 SECRETS = ["eu-kafka-auth", "eu-mqtt-auth", "eu-postgres-auth"]
 PERIODS = ["202301", "202302", "202303"]
 AWAY_SECONDS = 60
+COLLECTED_SECONDS = 120
+"""The garbage collector looks for new kinds, such as ours, every 30 s only, later on a busy machine."""
 
 
 @pytest.fixture
@@ -148,7 +150,9 @@ def test_retain_while_down_keeps_the_data_and_adopts_it_again(
     ready.delete("BillingRegion", "eu")
     await_true(lambda: ready.get("BillingRegion", "eu") is None, "the region to go without the operator")
     await_true(
-        lambda: not ready.names("StatefulSet") and not ready.names("BillingPeriod"), "its children to go"
+        lambda: not ready.names("StatefulSet") and not ready.names("BillingPeriod"),
+        "its children to go",
+        COLLECTED_SECONDS,
     )
     ready.start_operator()
     ready.create(region())
@@ -175,8 +179,9 @@ def test_delete_while_down_takes_everything_once_it_is_back(ready: Any, await_tr
         "BillingPeriod",
         "Service",
     ):
-        await_true(lambda of=kind: not ready.names(of), f"each {kind} to go")
-    await_true(lambda: not ready.names("ConfigMap", "fleetmeter.io/region=eu"), "each ConfigMap to go")
+        await_true(lambda of=kind: not ready.names(of), f"each {kind} to go", COLLECTED_SECONDS)
+    gone = "fleetmeter.io/region=eu"
+    await_true(lambda: not ready.names("ConfigMap", gone), "each ConfigMap to go", COLLECTED_SECONDS)
 
 
 def test_bad_regions_are_told_and_stop_no_good_one(site: Any, region: Region, await_true: Await) -> None:
