@@ -16,13 +16,18 @@ if [[ ! -x $cache/uv-$uv_version/bin/uv ]]; then
     say "bringing uv $uv_version, the installer that reads uv.lock (about 10 s)"
     mkdir -p "$cache"
     rm -rf "$cache/uv-$uv_version.part"
-    if ! "$python" -m venv "$cache/uv-$uv_version.part" 2>/dev/null; then
+    if ! "$python" -m venv "$cache/uv-$uv_version.part" >/dev/null 2>&1; then
         if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
             say "python3 cannot make virtual environments here. Install the package python3-venv, then run this again."
             exit 1
         fi
         say "installing the Debian package python3-venv"
-        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >&2
+        log=$cache/python3-venv.log
+        if ! { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends python3-venv; } >"$log" 2>&1; then
+            tail -n 5 "$log" >&2
+            say "python3-venv could not be installed; apt-get's words are in $log. Put that right, then run this again."
+            exit 1
+        fi
         rm -rf "$cache/uv-$uv_version.part"
         "$python" -m venv "$cache/uv-$uv_version.part"
     fi

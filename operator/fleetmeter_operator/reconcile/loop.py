@@ -36,7 +36,7 @@ class Loop:
     def observe(self, kind: str, name: str, body: Object, *, gone: bool = False) -> None:
         """Note that an object of `kind` was seen, changed or went, and mark what depends on it."""
         metadata = body.get("metadata", {})
-        if kind in _RECONCILERS and not self._changed(kind, name, metadata, gone):
+        if kind in _RECONCILERS and not self._changed(kind, name, body, gone):
             return  # only its status moved, and that was us
         owned = metadata.get("labels", {})
         if kind == period.KIND:
@@ -78,15 +78,20 @@ class Loop:
             self.queue.mark(Key(region.KIND, name))
             self.queue.mark(Key(period.KIND, name))
 
-    def _changed(self, kind: str, name: str, metadata: Object, gone: bool) -> bool:
-        """Whether more than the status of a custom resource moved since it was last seen."""
+    def _changed(self, kind: str, name: str, body: Object, gone: bool) -> bool:
+        """Whether more than the status of a custom resource moved since it was last seen.
+
+        A period's phase counts, because its region tells how many are final.
+        """
+        metadata = body.get("metadata", {})
         if gone:
             self._seen.pop((kind, name), None)
             return True
         annotations = tuple(sorted(metadata.get("annotations", {}).items()))
         finalizers = tuple(metadata.get("finalizers", ()))
         now = (metadata.get("uid"), metadata.get("generation"), metadata.get("deletionTimestamp"))
-        seen = (*now, annotations, finalizers)
+        phase = body.get("status", {}).get("phase") if kind == period.KIND else None
+        seen = (*now, annotations, finalizers, phase)
         changed = self._seen.get((kind, name)) != seen
         self._seen[kind, name] = seen
         return changed

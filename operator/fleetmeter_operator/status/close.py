@@ -80,13 +80,17 @@ class Decision:
 
 
 def decide(facts: PeriodFacts, now: datetime) -> Decision:
-    """The one next step of a period. The ledger is the truth about Final; a Job is only a hint."""
-    if final := _final(facts):
+    """The one next step of a period. The ledger is the truth about Final; a Job is only a hint.
+
+    A Job that still runs is awaited even where the ledger is final: closes run one at a time.
+    """
+    latest, final = facts.latest, _final(facts)
+    running = latest is not None and latest.state is JobState.RUNNING
+    if final and (facts.was_final or not running):
         return final
-    if early := _before_cut_off(facts, now):
+    if final is None and (early := _before_cut_off(facts, now)):
         return early
-    latest = facts.latest
-    if latest is not None and latest.state is JobState.RUNNING:
+    if latest is not None and running:
         return Decision("Closing", "CloseRunning", f"attempt {latest.number} runs", look_again=now + _SOON)
     if (
         latest is not None

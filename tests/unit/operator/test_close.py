@@ -62,6 +62,15 @@ def test_time_alone_decides_before_the_cut_off(now: datetime, phase: str, look_a
     assert (decision.phase, decision.look_again, decision.start) == (phase, look_again, False)
 
 
+def test_a_final_ledger_waits_for_the_job_that_made_it_so() -> None:
+    running = facts(report=FINAL, attempts=(attempt(JobState.RUNNING),))
+    decision = decide(running, AFTER)
+    assert (decision.phase, decision.start) == ("Closing", False)
+    assert decide(replace(running, was_final=True), AFTER).phase == "Final"
+    assert decide(replace(running, attempts=(attempt(JobState.SUCCEEDED),)), AFTER).phase == "Final"
+    assert decide(replace(running, attempts=(failed(1),)), AFTER).phase == "Final"
+
+
 def test_a_sealable_period_closes_from_the_cut_off_on() -> None:
     decision = decide(facts(), CUT_OFF)
     assert (decision.phase, decision.start) == ("Closing", True)
@@ -103,7 +112,7 @@ def test_a_success_waits_for_the_ledger_to_say_so_and_then_tries_again() -> None
 
 
 @pytest.mark.parametrize("now", [START, AFTER])
-@pytest.mark.parametrize("attempts", [(), (failed(1),), (attempt(JobState.RUNNING),)])
+@pytest.mark.parametrize("attempts", [(), (failed(1),), (attempt(JobState.SUCCEEDED),)])
 def test_the_ledger_is_the_truth_about_final(now: datetime, attempts: tuple[Attempt, ...]) -> None:
     decision = decide(facts(report=FINAL, attempts=attempts, suspended=True), now)
     assert (decision.phase, decision.start) == ("Final", False)
