@@ -2,15 +2,15 @@
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final, cast
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, cast
 
 from fleetmeter_rules import identity
 from fleetmeter_rules.device import device_uid, unseen
 from fleetmeter_rules.event_time import DeviceTime
-from fleetmeter_rules.fingerprint import fingerprint
+from fleetmeter_rules.fingerprint import of_parts, part
 from fleetmeter_rules.identity import Identity
 from fleetmeter_rules.number import QuantityError, clip, plain, quantity
 from fleetmeter_wire.message import MESSAGES, Decoded, Item, MalformedError, NotBillable
@@ -25,8 +25,7 @@ _MAX_UPTIME_MS: Final = 10**13
 _UNREADABLE_FLAG: Final = "event_time_unreadable"
 
 
-@dataclass(frozen=True, slots=True)
-class _Quantity:
+class _Quantity(NamedTuple):
     """An item before it has its identity."""
 
     metric: str
@@ -34,10 +33,20 @@ class _Quantity:
     register: str
 
 
-def read(message: Object) -> Decoded | NotBillable:
-    """The items of an envelope. Raises MalformedError.
+class RequestKey(NamedTuple):
+    """An HTTP `Idempotency-Key` and its scope: who sent it, and to which path."""
 
-    `device`; `epoch` and `seq`, or `id` (and `source`), else a weak hash of the content; `items` of
+    principal: str
+    route: str
+    key: str
+
+
+def read(message: Object, request: RequestKey | None = None) -> Decoded | NotBillable:
+    """The items of an envelope; `request` names one that came by HTTP with a key. Raises MalformedError.
+
+    `device`; its identity, the first of these that is there: `epoch` and `seq`; `id` (and `source`); `cdc` of
+    {`connector`, `table`, `offset`}; the request's key; and, weak, `broker` of {`session`, `message`} or a
+    hash of the content. `items` of
     {`metric`, `quantity` as a decimal string, `register`?}, absent for one message; `eventAt`, `sentAt`,
     `uptime` and `sentUptime` in milliseconds, `boot`, `sentBoot` (absent: the same), `clockStepped`,
     `historical`. Names that are not known are ignored. A CloudEvents event has these in `data`, with its
@@ -49,13 +58,13 @@ def read(message: Object) -> Decoded | NotBillable:
     if not quantities:
         return NotBillable("an envelope without items")
     event_at = _timestamp(fields, "eventAt")
-    names = _identity(device, fields, event_at, quantities)
+    names = _identity(device, fields, event_at, quantities, request)
     seen = None if event_at is None else event_at.instant
-    items = tuple(
+    items = [
         Item(q.metric, q.quantity, _at_index(names, index), _fingerprint(q, seen), q.register)
         for index, q in enumerate(quantities)
-    )
-    return Decoded(device, names.method, items, _device_time(fields, event_at))
+    ]
+    return Decoded(device, names.method, tuple(items), _device_time(fields, event_at))
 
 
 def _unwrapped(message: Object) -> Object:
@@ -96,30 +105,38 @@ def _quantities(fields: Object) -> list[_Quantity]:
 
 
 def _quantity(index: int, entry: object) -> _Quantity:
-    where = f"items[{index}]"
     if not isinstance(entry, dict):
-        raise MalformedError(f"{where} must be an object with metric and quantity")
+        raise MalformedError(f"items[{index}] must be an object with metric and quantity")
     item = cast("Object", entry)
     metric = item.get("metric")
-    if not isinstance(metric, str) or not _METRIC.fullmatch(metric):
+    if not isinstance(metric, str) or not _is_metric(metric):
         raise MalformedError(
-            f"{where}.metric must be a metric's code: lower case, digits and _, a letter first"
+            f"items[{index}].metric must be a metric's code: lower case, digits and _, a letter first"
         )
     given: Any = item.get("quantity")
     if isinstance(given, bool) or not isinstance(given, (str, int, Decimal)):
-        raise MalformedError(f"{where}.quantity must be a decimal in quotes", "quantity_invalid")
+        raise MalformedError(f"items[{index}].quantity must be a decimal in quotes", "quantity_invalid")
     try:
         amount = quantity(str(given))
     except QuantityError as error:
-        raise MalformedError(f"{where}.quantity: {error}", "quantity_invalid") from None
+        raise MalformedError(f"items[{index}].quantity: {error}", "quantity_invalid") from None
     register = _label(item, "register") if "register" in item else ""
     return _Quantity(metric, amount, register)
 
 
+@lru_cache(maxsize=1024)
+def _is_metric(text: str) -> bool:
+    return _METRIC.fullmatch(text) is not None
+
+
 def _identity(
-    device: str, fields: Object, event_at: Timestamp | None, quantities: list[_Quantity]
+    device: str,
+    fields: Object,
+    event_at: Timestamp | None,
+    quantities: list[_Quantity],
+    request: RequestKey | None,
 ) -> Identity:
-    """The strongest identity that the envelope holds."""
+    """The strongest identity that the envelope or its request holds."""
     if "epoch" in fields or "seq" in fields:
         sequence = fields.get("seq")
         if isinstance(sequence, str) and re.fullmatch(r"0|[1-9][0-9]{0,19}", sequence, re.ASCII):
@@ -130,11 +147,36 @@ def _identity(
     if "id" in fields:
         source = _label(fields, "source") if "source" in fields else ""
         return identity.producer_id(device, _label(fields, "id"), source)
-    if event_at is None or event_at.instant is None:
-        raise MalformedError("nothing names the event; send epoch and seq, or id, or at least eventAt")
-    texts = [event_at.instant.isoformat()]
+    if "cdc" in fields:
+        connector, table, offset = _names(fields, "cdc", ("connector", "table", "offset"))
+        return identity.cdc_position(device, connector, table, offset)
+    if request is not None:
+        return identity.http_key(device, *request)
+    return _weak_identity(device, fields, event_at, quantities)
+
+
+def _weak_identity(
+    device: str, fields: Object, event_at: Timestamp | None, quantities: list[_Quantity]
+) -> Identity:
+    """What can merge two events or split one: a class of devices must allow it by name."""
+    instant = None if event_at is None else event_at.instant
+    texts = [] if instant is None else [instant.isoformat()]
     texts += [f"{q.metric}={plain(q.quantity)}@{q.register}" for q in quantities]
-    return identity.content_hash(device, "\n".join(texts).encode())
+    content = "\n".join(texts).encode()
+    if "broker" in fields:
+        session, message = _names(fields, "broker", ("session", "message"))
+        return identity.broker_id(device, session, message, content)
+    if instant is None:
+        raise MalformedError("nothing names the event; send epoch and seq, or id, or at least eventAt")
+    return identity.content_hash(device, content)
+
+
+def _names(fields: Object, name: str, parts: tuple[str, ...]) -> list[str]:
+    """The named texts of an object that names the event."""
+    value = fields[name]
+    if not isinstance(value, dict):
+        raise MalformedError(f"{name} must be an object of {', '.join(parts)}")
+    return [_label(cast("Object", value), part) for part in parts]
 
 
 def _at_index(names: Identity, index: int) -> Identity:
@@ -144,14 +186,14 @@ def _at_index(names: Identity, index: int) -> Identity:
 def _fingerprint(item: _Quantity, event_at: datetime | None) -> bytes:
     """What was measured and when by the device's word; not when it was sent, which each attempt states
     anew."""
-    return fingerprint(
-        [
-            ("metric", item.metric),
-            ("quantity", item.quantity),
-            ("register", item.register or None),
-            ("eventAt", event_at),
-        ]
-    )
+    return of_parts(part("eventAt", event_at), _measured(item))
+
+
+@lru_cache(maxsize=4096)
+def _measured(item: _Quantity) -> bytes:
+    """The parts of a fingerprint that come again and again, in the order of their names."""
+    named = ("metric", item.metric), ("quantity", item.quantity), ("register", item.register or None)
+    return b"".join(part(name, value) for name, value in named)
 
 
 def _label(fields: Object, name: str) -> str:
@@ -159,11 +201,13 @@ def _label(fields: Object, name: str) -> str:
     value = fields.get(name)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
+    if isinstance(value, str) and 0 < len(value) <= MAX_ID and value.isascii() and value.isprintable():
+        return value
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID:
         raise MalformedError(f"{name} must be text of 1 to {MAX_ID} characters")
     if unseen(value):
         raise MalformedError(f"{name} holds a character that can't be seen: {clip(value)}")
-    return value if value.isascii() else unicodedata.normalize("NFC", value)
+    return unicodedata.normalize("NFC", value)
 
 
 def _timestamp(fields: Object, name: str) -> Timestamp | None:
@@ -174,20 +218,20 @@ def _timestamp(fields: Object, name: str) -> Timestamp | None:
 
 def _device_time(fields: Object, event_at: Timestamp | None) -> DeviceTime | None:
     sent_at = _timestamp(fields, "sentAt") or UNREADABLE
-    flags = (event_at.flags if event_at is not None else ()) + sent_at.flags
-    if event_at is not None and event_at.instant is None:
-        flags += (_UNREADABLE_FLAG,)
+    instant = None if event_at is None else event_at.instant
+    unreadable = event_at is not None and instant is None
+    flags = sent_at.flags if event_at is None else event_at.flags + sent_at.flags
     found = DeviceTime(
-        event_at=None if event_at is None else event_at.instant,
-        sent_at=sent_at.instant,
-        event_uptime=_uptime(fields, "uptime"),
-        sent_uptime=_uptime(fields, "sentUptime"),
-        event_boot=_boot(fields, "boot") or _boot(fields, "epoch"),
-        sent_boot=_boot(fields, "sentBoot"),
-        clock_stepped=fields.get("clockStepped") is True,
-        historical=fields.get("historical") is True,
-        unreadable=event_at is not None and event_at.instant is None,
-        flags=flags,
+        instant,
+        sent_at.instant,
+        _uptime(fields, "uptime") if "uptime" in fields else None,
+        _uptime(fields, "sentUptime") if "sentUptime" in fields else None,
+        (_boot(fields, "boot") if "boot" in fields else None) or _boot(fields, "epoch"),
+        _boot(fields, "sentBoot") if "sentBoot" in fields else None,
+        fields.get("clockStepped") is True,
+        fields.get("historical") is True,
+        unreadable,
+        (*flags, _UNREADABLE_FLAG) if unreadable else flags,
     )
     return found if found.says_something else None
 
@@ -203,6 +247,8 @@ def _uptime(fields: Object, name: str) -> timedelta | None:
 
 def _boot(fields: Object, name: str) -> str | None:
     value = fields.get(name)
+    if isinstance(value, str):
+        return value if 0 < len(value) <= MAX_ID else None
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    return value if isinstance(value, str) and 0 < len(value) <= MAX_ID else None
+    return None

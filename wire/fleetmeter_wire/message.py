@@ -1,8 +1,9 @@
 """Message: what an adapter makes of bytes: billable items, nothing billable, or a refusal with a reason."""
 
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, Literal
+
+import msgspec
 
 from fleetmeter_rules.event_time import DeviceTime
 from fleetmeter_rules.identity import Identity, IdentityMethod
@@ -19,8 +20,7 @@ Reason = Literal["unparseable", "unknown_adapter", "too_large", "quantity_invali
 """Why a message was refused; the codes are the quarantine's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(msgspec.Struct, frozen=True, gc=False):
     """One billable quantity of a message, with the identity and the fingerprint that deduplication compares.
 
     `register`: which of the device's registers a cumulative reading belongs to; empty for its only one.
@@ -33,8 +33,7 @@ class Item:
     register: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(msgspec.Struct, frozen=True, gc=False):
     """A billable message: the device's uid as the message gives it, its items, and what it says about
     time."""
 
@@ -44,15 +43,13 @@ class Decoded:
     time: DeviceTime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NotBillable:
+class NotBillable(msgspec.Struct, frozen=True, gc=False):
     """A well-formed message that is no usage: counted, kept nowhere."""
 
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True, gc=False):
     """A message that can't be billed as it is: a reason code, a sentence for people, the device where
     known."""
 

@@ -5,10 +5,15 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, NoReturn, cast
 
+import msgspec
+
 from fleetmeter_wire.message import MalformedError
 
 MAX_DEPTH: Final = 32
 MAX_DIGITS: Final = 64
+_DOUBTFUL: Final = object()
+_DIGITS: Final = bytes(ord("0") if chr(code) in "0123456789" else ord(".") for code in range(256))
+_MANY_DIGITS: Final = b"0" * MAX_DIGITS
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.S)
 
 Object = dict[str, Any]
@@ -20,6 +25,12 @@ def loads(raw: bytes) -> Any:
     Raises MalformedError for text that is not UTF-8, for a name given twice in one object, NaN and Infinity,
     numbers of more than 64 characters or beyond any quantity, and nesting deeper than 32.
     """
+    plain = _plain(raw)
+    return _judge(raw) if plain is _DOUBTFUL else plain
+
+
+def _judge(raw: bytes) -> Any:
+    """The value, or what is wrong with the text, in words."""
     _check_depth(raw)
     try:
         return _DECODER.decode(raw.decode())
@@ -37,6 +48,24 @@ def load_object(raw: bytes) -> Object:
     if not isinstance(value, dict):
         raise MalformedError("the message is JSON, but not an object; send {…}")
     return cast("Object", value)
+
+
+def _plain(raw: bytes) -> Any:
+    """The value of a text that is beyond doubt, at half the cost; else _DOUBTFUL, which says nothing yet.
+
+    Of a name given twice msgspec keeps one. Where no string has an escape, every quote begins or ends a
+    string, so a text with as many quotes as its value written anew has lost no name.
+    """
+    if not raw.isascii() or b"\\" in raw or raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
+        return _DOUBTFUL
+    if _MANY_DIGITS in raw.translate(_DIGITS):
+        return _DOUBTFUL
+    try:
+        value = _READER.decode(raw)
+        anew = _WRITER.encode(value)
+    except (msgspec.MsgspecError, ValueError, MalformedError):
+        return _DOUBTFUL
+    return value if anew.count(b'"') == raw.count(b'"') else _DOUBTFUL
 
 
 def _check_depth(raw: bytes) -> None:
@@ -84,3 +113,5 @@ def _constant(text: str) -> NoReturn:
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_unique, parse_float=_decimal, parse_int=_integer, parse_constant=_constant
 )
+_READER: Final = msgspec.json.Decoder(float_hook=_decimal)
+_WRITER: Final = msgspec.json.Encoder(decimal_format="number")

@@ -9,21 +9,13 @@ import pytest
 
 from fleetmeter_rules import identity
 from fleetmeter_rules.event_time import DeviceTime
+from fleetmeter_rules.fingerprint import Value, fingerprint
 from fleetmeter_rules.identity import IdentityMethod
 from fleetmeter_wire.decode import decode
+from fleetmeter_wire.envelope import RequestKey
 from fleetmeter_wire.message import MAX_BYTES, Decoded, NotBillable, Refusal
 
-BASE: dict[str, Any] = {
-    "device": "pump-7",
-    "epoch": 3,
-    "seq": 41,
-    "items": [{"metric": "energy", "quantity": "1.50"}, {"metric": "messages", "quantity": "1"}],
-}
-
-
-def text(**changes: Any) -> bytes:
-    fields = {name: value for name, value in {**BASE, **changes}.items() if value is not ...}
-    return json.dumps(fields).encode()
+from ...integration.ledger.hostile_envelopes import BASE, HOSTILE, HOSTILE_QUANTITIES, item, text
 
 
 def read(raw: bytes) -> Decoded:
@@ -54,6 +46,34 @@ def test_numbers_as_text_or_not_are_one_identity() -> None:
 
 def test_an_epoch_and_a_sequence_are_stronger_than_an_id() -> None:
     assert read(text(id="x")).items == read(text()).items
+
+
+def test_each_method_names_its_event() -> None:
+    nameless: dict[str, Any] = {"epoch": ..., "seq": ..., "eventAt": "2026-04-01T00:00:00Z"}
+    cdc = {"connector": "shop", "table": "usage", "offset": 17}
+    found = read(text(**nameless, cdc=cdc))
+    assert found.items[1].identity == identity.cdc_position("pump-7", "shop", "usage", "17", 1)
+    request = RequestKey("meters", "/v1/uplink/json", "k-1")
+    keyed = decode("json", text(**nameless), request)
+    assert isinstance(keyed, Decoded)
+    assert keyed.items[0].identity == identity.http_key("pump-7", "meters", "/v1/uplink/json", "k-1")
+    assert decode("json", text(), request) == read(text()), "a device's own name is stronger than a request's"
+    sent = {"session": "pump-7", "message": 9}
+    once = read(text(**nameless, broker=sent))
+    assert once.method is IdentityMethod.BROKER_ID
+    assert read(text(**nameless, broker=sent)).items == once.items
+    assert read(text(**nameless, broker=sent | {"session": "later"})).items != once.items
+    other = read(text(**nameless, broker=sent, items=[{"metric": "energy", "quantity": "2"}]))
+    assert other.items[0].identity != once.items[0].identity, "a packet identifier is used again and again"
+    assert read(text(**nameless)).method is IdentityMethod.CONTENT_HASH
+
+
+@pytest.mark.parametrize("name", ["cdc", "broker"])
+@pytest.mark.parametrize("value", ["x", [], {}, {"connector": "", "session": ""}, {"session": "a\u0000"}])
+def test_a_half_name_is_refused(name: str, value: object) -> None:
+    refusal = decode("json", text(epoch=..., seq=..., **{name: value}))
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "unparseable"
 
 
 def test_a_message_without_items_is_one_message() -> None:
@@ -159,6 +179,23 @@ def test_the_fingerprint_covers_content_and_not_the_sending() -> None:
     assert read(text(**stamped, items=[{"metric": "energy", "quantity": 1.5}])).items[0].fingerprint == first
 
 
+@pytest.mark.parametrize("register", ["", "peak"])
+@pytest.mark.parametrize("event_at", [None, "2026-03-31T23:59:59.5Z"])
+def test_the_fingerprint_is_the_rules_own(event_at: str | None, register: str) -> None:
+    """The parts that are kept between messages make the same bytes as all parts together."""
+    item = {"metric": "energy", "quantity": "20.90"} | ({"register": register} if register else {})
+    message = {"device": "m", "epoch": "1", "seq": 1, "items": [item]}
+    found = decode("json", json.dumps(message | ({"eventAt": event_at} if event_at else {})).encode())
+    assert isinstance(found, Decoded)
+    content: list[tuple[str, Value]] = [
+        ("register", register or None),
+        ("quantity", Decimal("20.9")),
+        ("metric", "energy"),
+        ("eventAt", datetime.fromisoformat(event_at) if event_at else None),
+    ]
+    assert found.items[0].fingerprint == fingerprint(content)
+
+
 def test_content_is_the_last_resort_and_needs_a_time() -> None:
     weak = read(text(epoch=..., seq=..., eventAt="2026-03-31T23:59:59.000001Z"))
     other = read(text(epoch=..., seq=..., eventAt="2026-03-31T23:59:59.000002Z"))
@@ -167,104 +204,6 @@ def test_content_is_the_last_resort_and_needs_a_time() -> None:
     refused = decode("json", text(epoch=..., seq=...))
     assert isinstance(refused, Refusal)
     assert "nothing names the event" in refused.detail
-
-
-def item(quantity: Any, metric: Any = "energy") -> bytes:
-    return text(items=[{"metric": metric, "quantity": quantity}])
-
-
-HOSTILE_QUANTITIES: dict[str, bytes] = {
-    "NaN as text": item("NaN"),
-    "nan as text": item("nan"),
-    "sNaN as text": item("sNaN"),
-    "Infinity as text": item("Infinity"),
-    "bare NaN": item(0).replace(b": 0}", b": NaN}"),
-    "bare Infinity": item(0).replace(b": 0}", b": Infinity}"),
-    "bare -Infinity": item(0).replace(b": 0}", b": -Infinity}"),
-    "1e400 as number": item(0).replace(b": 0}", b": 1e400}"),
-    "1e400 as text": item("1e400"),
-    "negative": item("-1"),
-    "negative number": item(-5),
-    "eleven integer digits": item("10000000000"),
-    "eleven fraction digits": item("0.00000000001"),
-    "too small": item("4e-11"),
-    "Arabic digits": item("١٠"),
-    "full-width digits": item("１"),
-    "underscore": item("1_000"),
-    "plus sign": item("+1"),
-    "comma": item("1,5"),
-    "hexadecimal": item("0x10"),
-    "leading zeros": item("007"),
-    "empty text": item(""),
-    "space": item(" 1"),
-    "true": item(True),
-    "null": item(None),
-    "list": item([1]),
-    "object": item({"value": 1}),
-    "absent": text(items=[{"metric": "energy"}]),
-    "digits without end as text": item("9" * 5000),
-}
-
-HOSTILE: dict[str, bytes] = {
-    "nothing": b"",
-    "spaces": b"  ",
-    "no JSON": b"hello",
-    "not UTF-8": b'{"device": "\xff"}',
-    "UTF-16": text().decode().encode("utf-16"),
-    "UTF-8 with a mark": b"\xef\xbb\xbf" + text(),
-    "NUL bytes": b"\x00" * 20,
-    "cut short": text()[:-1],
-    "two documents": text() + text(),
-    "a list": b"[]",
-    "a number": b"1",
-    "null": b"null",
-    "text": b'"x"',
-    "duplicate key": text()[:-1] + b', "device": "other"}',
-    "duplicate key deep inside": text(x=1).replace(b'"x": 1', b'"x": {"a": 1, "a": 2}'),
-    "nested lists": b"[" * 100_000 + b"]" * 100_000,
-    "nested objects": b'{"a":' * 40_000 + b"1" + b"}" * 40_000,
-    "nested inside": text(x=1).replace(b'"x": 1', b'"x": ' + b"[" * 40 + b"]" * 40),
-    "digits without end": text(x=1).replace(b'"x": 1', b'"x": ' + b"9" * 5000),
-    "exponent without end": text(x=1).replace(b'"x": 1', b'"x": 1e' + b"9" * 50),
-    "no device": text(device=...),
-    "null device": text(device=None),
-    "numeric device": text(device=7),
-    "empty device": text(device=""),
-    "long device": text(device="x" * 300),
-    "device with a lone surrogate": text(device="\ud800"),
-    "device with NUL": text(device="a\x00b"),
-    "device with a line end": text(device="a\nb"),
-    "device that changes direction": text(device="a\u202eb"),
-    "device with an invisible character": text(device="pump\u200b-7"),
-    "id with a lone surrogate": text(epoch=..., seq=..., id="\udfff"),
-    "id of ten thousand characters": text(epoch=..., seq=..., id="x" * 10_000),
-    "empty id": text(epoch=..., seq=..., id=""),
-    "id that is a list": text(epoch=..., seq=..., id=["1"]),
-    "id with NUL": text(epoch=..., seq=..., id="\x00"),
-    "sequence without epoch": text(epoch=...),
-    "epoch without sequence": text(seq=...),
-    "negative sequence": text(seq=-1),
-    "fractional sequence": text(seq=1.5),
-    "sequence that is true": text(seq=True),
-    "sequence with zeros before": text(seq="007"),
-    "sequence in Arabic digits": text(seq="٤١"),
-    "sequence over 64 bits": text(seq=1 << 64),
-    "items that are an object": text(items={}),
-    "items that are text": text(items="x"),
-    "item that is a number": text(items=[1]),
-    "item that is null": text(items=[None]),
-    "too many items": text(items=[{"metric": "energy", "quantity": "1"}] * 1001),
-    "no metric": text(items=[{"quantity": "1"}]),
-    "metric with a capital": item("1", "Energy"),
-    "metric with a quote": item("1", "e'; drop table event; --"),
-    "metric in another script": item("1", "еnergy"),
-    "long metric": item("1", "e" * 64),
-    "metric that is a list": item("1", ["energy"]),
-    "register that is a list": text(items=[{"metric": "energy", "quantity": "1", "register": []}]),
-    "another version of CloudEvents": text(specversion="0.3", data={}),
-    "an event without data": text(specversion="1.0"),
-    "an event with text as data": text(specversion="1.0", data="x"),
-}
 
 
 @pytest.mark.parametrize("name", HOSTILE_QUANTITIES)
