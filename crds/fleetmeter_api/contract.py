@@ -8,6 +8,8 @@ from fleetmeter_api.base import Model, Rule
 from fleetmeter_api.values import Code, Day, Line, Name, TimeZone
 
 LateUsagePolicy = Literal["Grace", "Defer", "Reopen"]
+LateAfterFinalPolicy = Literal["Hold", "WriteOff"]
+IncompleteUsagePolicy = Literal["Bill", "Hold"]
 
 Address = Annotated[tuple[Line, ...], Field(min_length=1, max_length=8)]
 Email = Annotated[
@@ -55,12 +57,35 @@ class Contract(Model):
     late_usage: LateUsagePolicy | None = Field(
         default=None, description="What happens to usage that comes after the cut-off."
     )
+    late_after_final: LateAfterFinalPolicy | None = Field(
+        default=None,
+        description="Whether what Grace sets aside waits for a person (Hold, also when absent) or is written"
+        " off as it comes (WriteOff); it is counted and kept either way.",
+    )
+    boundary_review_threshold: Annotated[int, Strict(), Field(ge=0, le=1_000_000_000)] | None = Field(
+        default=None,
+        description="How many events of a period may be in doubt about their month without a person having"
+        " looked at them; a period with more waits. Absent: no period waits.",
+    )
+    incomplete_usage: IncompleteUsagePolicy | None = Field(
+        default=None,
+        description="Whether a period with missing usage or silent devices waits for the usage or a person"
+        " (Hold), or is billed as it is (Bill, also when absent).",
+    )
 
     RULES = (
         Rule(
             "!has(self.validTo) || self.validTo > self.validFrom",
             "validTo must be later than validFrom; it is the first day that the contract no longer covers",
             lambda contract: contract.valid_to is None or contract.valid_to > contract.valid_from,
+        ),
+        Rule(
+            "!has(self.lateAfterFinal) || self.lateAfterFinal == 'Hold' || !has(self.lateUsage)"
+            " || self.lateUsage == 'Grace'",
+            "lateAfterFinal WriteOff goes with lateUsage Grace; Defer and Reopen bill what comes late",
+            lambda contract: (
+                contract.late_after_final in (None, "Hold") or contract.late_usage in (None, "Grace")
+            ),
         ),
     )
 

@@ -72,6 +72,19 @@ class BillingPeriodStatus(Model):
     quarantined: Count | None = Field(default=None, description="Events set aside with a reason.")
     duplicates: Count | None = Field(default=None, description="Repeated messages, counted and not billed.")
     invoices: Count | None = Field(default=None, description="Invoices made.")
+    boundary_candidates: Count | None = Field(
+        default=None, description="Billed events that may have happened in a neighbouring period."
+    )
+    boundary_undecided: Count | None = Field(
+        default=None, description="Of these, events that nobody has decided; see fleetmeter review list."
+    )
+    missing: Count | None = Field(
+        default=None,
+        description="Messages that devices counted and that did not arrive; see fleetmeter completeness.",
+    )
+    silent_devices: Count | None = Field(
+        default=None, description="Devices under contract from which nothing arrived in the period."
+    )
     contract_periods: Count | None = Field(default=None, description="Contract periods of this period.")
     final_contract_periods: Count | None = Field(default=None, description="Contract periods that are final.")
     waiting_for: Annotated[str, StringConstraints(max_length=63, pattern=r"^[A-Za-z0-9]*$")] | None = Field(

@@ -11,6 +11,7 @@ from fleetmeter_api.contract import GraceSeconds, LateUsagePolicy
 from fleetmeter_api.document import Document
 from fleetmeter_api.engines import Broker, Mqtt, Resources, Store
 from fleetmeter_api.values import (
+    BoundText,
     Count,
     Day,
     DecimalText,
@@ -140,6 +141,10 @@ class Metric(Model):
     aggregation: Aggregation | None = Field(
         default=None, description="How a Gauge becomes one quantity a period: Max, Last or TimeWeighted."
     )
+    sentinels: Annotated[tuple[BoundText, ...], Field(max_length=8), unordered_set()] = Field(
+        default=(),
+        description="Readings that mean an error and are skipped, for example 16777215.",
+    )
 
     RULES = (
         Rule(
@@ -156,6 +161,11 @@ class Metric(Model):
             "(self.kind == 'Gauge') == has(self.aggregation)",
             "kind Gauge needs aggregation (Max, Last or TimeWeighted); with other kinds leave it out",
             lambda metric: (metric.kind == "Gauge") == (metric.aggregation is not None),
+        ),
+        Rule(
+            "!has(self.sentinels) || size(self.sentinels) == 0 || self.kind != 'Delta'",
+            "sentinels are readings; with kind Delta, whose amounts add up, leave them out",
+            lambda metric: not metric.sentinels or metric.kind != "Delta",
         ),
     )
 
@@ -251,6 +261,10 @@ class Api(Model):
 
     tokens_secret_name: SecretName | None = Field(
         default=None, description="The Secret whose key tokens.yaml lists names, roles and token hashes."
+    )
+    customer_metrics: Flag = Field(
+        default=True,
+        description="Whether metrics tell duplicates by hour for single contracts, by their codes.",
     )
     resources: Resources | None = Field(default=None, description="What the pod may use.")
 

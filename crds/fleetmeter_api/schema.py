@@ -47,23 +47,32 @@ def _structural(
     source: JsonSchema, definitions: dict[str, JsonSchema], path: str, inside: tuple[str, ...]
 ) -> JsonSchema:
     source, inside = _inlined(source, definitions, path, inside)
+
+    def nested(child: JsonSchema, name: str) -> JsonSchema:
+        return _structural(child, definitions, f"{path}.{name}", inside)
+
     result: JsonSchema = {}
     for key, value in source.items():
-        if key in _KEPT:
-            result[key] = value
-        elif key in _CONVERTED:
-            result |= _CONVERTED[key](value, path)
-        elif key == "properties":
-            properties = cast("dict[str, JsonSchema]", value)
-            result[key] = {
-                name: _structural(child, definitions, f"{path}.{name}", inside)
-                for name, child in properties.items()
-            }
-        elif key in ("items", "additionalProperties") and isinstance(value, dict):
-            result[key] = _structural(cast("JsonSchema", value), definitions, f"{path}.{key}", inside)
-        elif key not in _DROPPED and value is not False:
-            raise SchemaError(f"{path}: {key} has no place in a CRD; use another type for the field")
+        result |= _translated(key, value, path, nested)
     return _completed(result, path)
+
+
+def _translated(
+    key: str, value: Any, path: str, nested: Callable[[JsonSchema, str], JsonSchema]
+) -> JsonSchema:
+    """One key as the CRD dialect has it; `nested` does the same with a schema inside."""
+    if key in _KEPT:
+        return {key: value}
+    if key in _CONVERTED:
+        return _CONVERTED[key](value, path)
+    if key == "properties":
+        fields = cast("dict[str, JsonSchema]", value)
+        return {key: {name: nested(child, name) for name, child in fields.items()}}
+    if key in ("items", "additionalProperties") and isinstance(value, dict):
+        return {key: nested(cast("JsonSchema", value), key)}
+    if key not in _DROPPED and value is not False:
+        raise SchemaError(f"{path}: {key} has no place in a CRD; use another type for the field")
+    return {}
 
 
 def _inlined(

@@ -3,7 +3,6 @@
 import copy
 import re
 import ssl
-import time
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import yaml
 
 from fleetmeter_api.manifests import GROUP, KINDS, VERSION
 from fleetmeter_cluster.controlplane import apiserver
+from fleetmeter_cluster.progress import await_true
 
 BASES = Path(__file__).parent / "bases.yaml"
 PLURALS = {kind.kind: kind.plural for kind in KINDS}
@@ -116,7 +116,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             answer = client.post(path, json=kind.definition())
             assert answer.is_success, answer.text
         for kind in KINDS:
-            await_served(client, f"/apis/{GROUP}/{VERSION}/{kind.plural}")
+            path = f"/apis/{GROUP}/{VERSION}/{kind.plural}"
+            await_true(lambda at=path: client.get(at).is_success, f"{path} to be served", PATIENCE_SECONDS)
         yield Server(client)
 
 
@@ -130,11 +131,3 @@ def client_of(kubeconfig: Path) -> httpx.Client:
     pair.write_bytes(b"".join(b64decode(key) for key in keys))
     context.load_cert_chain(pair)
     return httpx.Client(base_url=cluster["server"], verify=context, timeout=PATIENCE_SECONDS)
-
-
-def await_served(client: httpx.Client, path: str) -> None:
-    """Poll until the server serves a new kind."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not client.get(path).is_success:
-        assert time.monotonic() < deadline, f"the API server does not serve {path} in time"
-        time.sleep(0.1)

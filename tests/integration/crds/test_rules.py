@@ -186,6 +186,7 @@ def test_periods_can_be_selected_by_region_and_print_their_columns(server: Any, 
     finally:
         server.delete(period)
     shown = [column["name"] for column in table["columnDefinitions"] if column["priority"] == 0]
-    assert " ".join(shown) == "Name Region Phase Starts Ends FinalAt Events Late Quarantined Invoices Age"
+    wanted = "Name Region Phase Starts Ends FinalAt Events Late Quarantined Invoices Review Age"
+    assert " ".join(shown) == wanted
     assert table["rows"][0]["cells"][:4] == ["eu-202301", "eu", None, period["spec"]["start"]]
     assert other["items"] == []

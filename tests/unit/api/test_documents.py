@@ -112,6 +112,10 @@ def test_a_contract_ends_after_it_starts() -> None:
     assert contract(validTo="2023-01-02").valid_to
     with pytest.raises(ValidationError, match="validTo must be later than validFrom"):
         contract(validTo="2023-01-01")
+    assert contract(lateAfterFinal="WriteOff").late_after_final == "WriteOff"
+    assert contract(lateAfterFinal="Hold", lateUsage="Defer").late_usage == "Defer"
+    with pytest.raises(ValidationError, match="lateAfterFinal WriteOff goes with lateUsage Grace"):
+        contract(lateAfterFinal="WriteOff", lateUsage="Defer")
 
 
 @pytest.mark.parametrize(
