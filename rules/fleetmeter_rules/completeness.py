@@ -1,7 +1,10 @@
 """Completeness: what a device's own counter says is missing: "counted 1,000, hold 997, missing 412-414"."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+
+from fleetmeter_rules.ownership import Binding, owner_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,11 @@ class Completeness:
     held: int
     gaps: tuple[Gap, ...]
 
+    @property
+    def missing(self) -> int:
+        """How many numbers are not held."""
+        return self.counted - self.held
+
     def __str__(self) -> str:
         missing = f", missing {', '.join(map(str, self.gaps))}" if self.gaps else ""
         return f"counted {self.counted:,}, hold {self.held:,}{missing}"
@@ -50,3 +58,14 @@ def completeness(sequences: Iterable[int], before: int | None = None) -> Complet
             gaps.append(Gap(expected, number - 1))
         expected = max(expected, number + 1)
     return Completeness(counted, len(held), tuple(gaps))
+
+
+def bound_in(bindings: Sequence[Binding], customer: str, start: datetime, end: datetime) -> bool:
+    """Whether the device belonged to the customer at some instant of start <= t < end.
+
+    Such a device, registered and under contract, of which nothing was received is a silent one.
+    """
+    edges = [start]
+    for binding in bindings:
+        edges += [binding.valid_from] if binding.valid_to is None else [binding.valid_from, binding.valid_to]
+    return any(owner_at(bindings, edge) == customer for edge in edges if start <= edge < end)

@@ -26,7 +26,10 @@ def defaults_of(region: BillingRegionSpec) -> Defaults:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a contract means for time: its calendar, its validity as instants, its grace and policy."""
+    """What a contract means for time: its calendar, its validity as instants, its grace and policy.
+
+    `writes_off`: what its policy sets aside as late is written off as it comes.
+    """
 
     contract: str
     customer: str
@@ -36,6 +39,7 @@ class Terms:
     valid_to: datetime | None
     grace: timedelta
     late_usage: LateUsagePolicy
+    writes_off: bool = False
 
     def period_of(self, instant: datetime) -> Bounds:
         """The contract period that holds the instant."""
@@ -85,6 +89,7 @@ def terms_of(contract: Contract, region: Defaults) -> Terms:
         valid_to=None if contract.valid_to is None else day_start(contract.valid_to, zone),
         grace=region.grace if seconds is None else timedelta(seconds=seconds),
         late_usage=contract.late_usage or region.late_usage,
+        writes_off=contract.late_after_final == "WriteOff",
     )
 
 

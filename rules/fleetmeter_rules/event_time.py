@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from fleetmeter_api.region import DEFAULT_MAX_OFFLINE_SECONDS, DeviceClass, TimeFallback
+from fleetmeter_rules import boundary
+from fleetmeter_rules.clock_faults import Plausible, mend, never_set
 
 ALGORITHM: Final = "resolve_event_time v1"
 
@@ -16,11 +18,6 @@ DRIFT_PPM: Final = 100
 """What a device's oscillator may drift, in parts per million: five times an ordinary crystal."""
 GATEWAY_LAG: Final = timedelta(minutes=10)
 """How long the gateway may take to store a message; a gateway clock further from R is not believed."""
-_GPS_ROLLOVER: Final = timedelta(weeks=1024)
-_COUNTER_WRAP: Final = timedelta(microseconds=1 << 32)
-_QUARTER_HOUR: Final = timedelta(minutes=15)
-_MOST_OFFSET: Final = timedelta(hours=14)
-_NEAR: Final = timedelta(seconds=5)
 
 
 class TimeMethod(IntEnum):
@@ -44,8 +41,7 @@ class Quality(StrEnum):
     UNVERIFIED = "unverified"
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceTime:
+class DeviceTime(NamedTuple):
     """What a message says about time. All optional; no field is believed alone.
 
     `event_at`, `sent_at`: the device's wall clock at the event and at the sending. `event_uptime`,
@@ -92,8 +88,7 @@ def rules_of(device_class: DeviceClass) -> ClassRules:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(NamedTuple):
     """T, how uncertain it is, and how it was found. `offset`: how far the device's clock was behind ours,
     if known."""
 
@@ -106,7 +101,7 @@ class Resolved:
 
     def straddles(self, start: datetime, end: datetime) -> bool:
         """Whether the true time may lie outside the period start <= t < end: a boundary candidate."""
-        return self.at - self.uncertainty < start or self.at + self.uncertainty >= end
+        return boundary.straddles(self.at, self.uncertainty, start, end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +158,12 @@ def _by_uptime(device: DeviceTime, reference: datetime, rules: ClassRules) -> Re
 
 
 def _by_sent_at(device: DeviceTime, reference: datetime, rules: ClassRules) -> Resolved | None:
-    """R less the wall clock's difference between event and sending: a clock's constant error cancels out."""
+    """R less the wall clock's difference between event and sending: a clock's constant error cancels out.
+
+    Not across a reboot of a clock that nobody has set: it begins again, and the difference is too small.
+    Where the message does not tell the boot that sent it, the event may have happened as early as the device
+    can have been offline.
+    """
     if device.event_at is None or device.sent_at is None or device.clock_stepped:
         return None
     age = device.sent_at - device.event_at
@@ -172,6 +172,12 @@ def _by_sent_at(device: DeviceTime, reference: datetime, rules: ClassRules) -> R
     at = reference - age
     uncertainty = _pair_uncertainty(age, at, device.event_at, rules)
     offset = reference - device.sent_at
+    if never_set(device.sent_at, reference) and device.sent_boot is None:
+        flags = (*device.flags, "clock_unset")
+        widest = max(uncertainty, rules.max_offline - age)
+        return Resolved(at, widest, TimeMethod.SENT_AT, Quality.UNVERIFIED, flags, offset)
+    if never_set(device.sent_at, reference) and device.sent_boot != device.event_boot:
+        return None
     return Resolved(at, uncertainty, TimeMethod.SENT_AT, Quality.CORRECTED, device.flags, offset)
 
 
@@ -194,51 +200,15 @@ def _by_fault(device: DeviceTime, received_at: datetime, rules: ClassRules) -> R
     event_at = device.event_at
     if event_at is None:
         return None
-    for name, mended, uncertainty in _mended(event_at, received_at, rules):
-        at = min(mended, received_at)
-        flags = (*device.flags, name)
-        return Resolved(at, uncertainty, TimeMethod.FAULT, Quality.CORRECTED, flags, at - event_at)
-    return None
-
-
-def _mended(
-    event_at: datetime, received_at: datetime, rules: ClassRules
-) -> list[tuple[str, datetime, timedelta]]:
-    """The faults that explain the event time, most certain first, with the mended time and its
-    uncertainty."""
-    latest = received_at + rules.future_tolerance
-    earliest = received_at - rules.max_offline
-    found: list[tuple[str, datetime, timedelta]] = []
-    gps = _shifted(event_at, _GPS_ROLLOVER)
-    if gps is not None and earliest <= gps <= latest:
-        found.append(("gps_rollover", gps, rules.tolerance))
-    seconds = _seconds_for_milliseconds(event_at)
-    if seconds is not None and earliest <= seconds <= latest:
-        found.append(("seconds_for_milliseconds", seconds, rules.tolerance + timedelta(seconds=1)))
-    for wrapped in (event_at + _COUNTER_WRAP, event_at - _COUNTER_WRAP):
-        if abs(received_at - wrapped) <= _NEAR and event_at > earliest:
-            found.append(("counter_wrap", wrapped, _COUNTER_WRAP))
-    ahead = event_at - latest
-    if timedelta(0) < ahead <= _MOST_OFFSET:
-        quarters = -(-ahead // _QUARTER_HOUR)
-        found.append(("local_time", event_at - quarters * _QUARTER_HOUR, _MOST_OFFSET))
-    return found
-
-
-def _shifted(instant: datetime, by: timedelta) -> datetime | None:
-    try:
-        return instant + by
-    except OverflowError:
+    plausible = Plausible(
+        received_at, received_at - rules.max_offline, received_at + rules.future_tolerance, rules.tolerance
+    )
+    mended = mend(event_at, plausible)
+    if mended is None:
         return None
-
-
-def _seconds_for_milliseconds(instant: datetime) -> datetime | None:
-    """What a count of seconds was before someone read it as milliseconds, if it can have been one."""
-    epoch = datetime(1970, 1, 1, tzinfo=instant.tzinfo)
-    since = instant - epoch
-    if not timedelta(days=10) <= since <= timedelta(days=50):
-        return None
-    return epoch + since * 1000
+    at = min(mended.at, received_at)
+    flags = (*device.flags, mended.name)
+    return Resolved(at, mended.uncertainty, TimeMethod.FAULT, Quality.CORRECTED, flags, at - event_at)
 
 
 def _by_window(device: DeviceTime, received_at: datetime, rules: ClassRules) -> Resolved | None:

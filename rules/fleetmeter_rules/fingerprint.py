@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from operator import itemgetter
 
 from fleetmeter_rules.instant import to_micros
@@ -19,22 +20,47 @@ def fingerprint(content: Iterable[tuple[str, Value]]) -> bytes:
     never what the way to us added (radio gateways, signal strength, send or receive time). Decimals compare
     by value.
     """
-    parts = [b"fp1"]
-    for name, value in sorted(content, key=itemgetter(0)):
-        if value is not None:
-            label, encoded = name.encode(), _encode(value)
-            parts += (len(label).to_bytes(4, "big"), label, len(encoded).to_bytes(4, "big"), encoded)
-    return hashlib.sha256(b"".join(parts)).digest()[:16]
+    return of_parts(*(part(name, value) for name, value in sorted(content, key=itemgetter(0))))
 
 
-def _encode(value: Value) -> bytes:
+def part(name: str, value: Value) -> bytes:
+    """One named value of a fingerprint, each behind its length; nothing for None."""
+    if value is None:
+        return b""
+    # Few quantities and names come again and again, instants hardly ever.
+    return _instant(name, value) if isinstance(value, datetime) else _repeated(name, value)
+
+
+def of_parts(*parts: bytes) -> bytes:
+    """The fingerprint of parts that are in the order of their names."""
+    return hashlib.sha256(b"fp1" + b"".join(parts)).digest()[:16]
+
+
+@lru_cache(maxsize=64)
+def _label(name: str) -> bytes:
+    """The name behind its length."""
+    label = name.encode()
+    return len(label).to_bytes(4, "big") + label
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _repeated(name: str, value: str | bytes | int | Decimal) -> bytes:
+    """Name and value, each behind its length."""
+    encoded = _encode(value)
+    return _label(name) + len(encoded).to_bytes(4, "big") + encoded
+
+
+def _instant(name: str, value: datetime) -> bytes:
+    encoded = b"t%d" % to_micros(value)
+    return _label(name) + len(encoded).to_bytes(4, "big") + encoded
+
+
+def _encode(value: str | bytes | int | Decimal) -> bytes:
     """Type letter and text, so that 1, "1" and b"1" differ."""
     if isinstance(value, bytes):
         return b"b" + value
     if isinstance(value, Decimal):
         return b"d" + plain(value).encode()
-    if isinstance(value, datetime):
-        return b"t" + str(to_micros(value)).encode()
     if isinstance(value, int):
         return b"i" + str(value).encode()
-    return b"s" + (value or "").encode()
+    return b"s" + value.encode()

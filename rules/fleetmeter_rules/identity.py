@@ -2,9 +2,10 @@
 
 import hashlib
 import re
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from functools import lru_cache
+from struct import Struct
+from typing import Final, NamedTuple
 
 _VERSION: Final = b"fm1"
 _NO_SESSION: Final = "none"
@@ -15,7 +16,8 @@ _MAX_SEQUENCE: Final = (1 << 48) - 1
 _MAX_PACKED_ITEM: Final = 0x0FFF
 _MAX_ITEM: Final = 0xFFFF_FFFF
 _DEVADDR = re.compile(r"[0-9a-f]{8}")
-_DECIMAL = re.compile(r"0|[1-9][0-9]{0,14}")
+_MAX_DIGITS: Final = 15
+_PACK: Final = Struct(">IIQ").pack
 
 # What the high four bits of the packed item say; numbers are stored for ever, so they only grow.
 _TAG_LORAWAN: Final = 1
@@ -41,8 +43,7 @@ WEAK_METHODS: Final = frozenset({IdentityMethod.CONTENT_HASH, IdentityMethod.BRO
 """Methods that can merge two events or split one; a device class must allow them by name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """One billable item of one event of one device; no customer, metric or time is part of it.
 
     `fields` are the method's own, in the order of its constructor below; `item` is the index in the message.
@@ -54,8 +55,7 @@ class Identity:
     item: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class PackedKey:
+class PackedKey(NamedTuple):
     """The 16-byte primary key of an identity, and the canonical bytes where the key alone can't tell it."""
 
     key: bytes
@@ -164,8 +164,7 @@ def packed_key(device_id: int, identity: Identity) -> PackedKey:
     natural = _natural(identity) if identity.item <= _MAX_PACKED_ITEM else None
     if natural is not None:
         tag, epoch, sequence = natural
-        value = (device_id << 96) | (epoch << 64) | (sequence << 16) | (tag << 12) | identity.item
-        return PackedKey(value.to_bytes(16, "big"), None)
+        return PackedKey(_PACK(device_id, epoch, (sequence << 16) | (tag << 12) | identity.item), None)
     full = canonical(identity)
     head = (device_id | _HASHED).to_bytes(4, "big")
     return PackedKey(head + hashlib.sha256(full).digest()[:12], full)
@@ -205,7 +204,7 @@ def _natural(identity: Identity) -> tuple[int, int, int] | None:
     if identity.method is IdentityMethod.LORAWAN:
         return _natural_lorawan(fields[0], fields[1])
     if identity.method is IdentityMethod.EPOCH_SEQUENCE:
-        epoch, sequence = _small(fields[0], _MAX_EPOCH), _small(fields[1], _MAX_SEQUENCE)
+        epoch, sequence = _epoch(fields[0]), _small(fields[1], _MAX_SEQUENCE)
         return None if epoch is None or sequence is None else (_TAG_EPOCH_SEQUENCE, epoch, sequence)
     if identity.method is IdentityMethod.PRODUCER_ID and fields[0] == "":
         sequence = _small(fields[1], _MAX_SEQUENCE)
@@ -224,9 +223,14 @@ def _natural_lorawan(scope: str, counter: str) -> tuple[int, int, int] | None:
     return None
 
 
+@lru_cache(maxsize=4096)
+def _epoch(text: str) -> int | None:
+    return _small(text, _MAX_EPOCH)
+
+
 def _small(text: str, most: int) -> int | None:
     """The number, if the text is its one decimal spelling and it fits."""
-    if not _DECIMAL.fullmatch(text):
+    if not (text.isdigit() and text.isascii()) or len(text) > _MAX_DIGITS or (text[0] == "0" and text != "0"):
         return None
     value = int(text)
     return value if value <= most else None

@@ -23,9 +23,21 @@ _ZERO: Final = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
+class Amends:
+    """The invoice that an amended one replaces: its number, version, date, and the amount of its lines, which
+    is credited in full."""
+
+    number: str
+    version: int
+    issue_date: date
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Heading:
     """What stands over the lines. `number` and `version` come from the region's series; nothing from a
-    clock."""
+    clock. `revision`: up to which one the rows are billed; `amends`: what a version after the first
+    replaces; its `cut_off` is that of the amendment."""
 
     number: str
     series: str
@@ -44,6 +56,8 @@ class Heading:
     grace: timedelta
     late_usage: LateUsagePolicy
     version: int = 1
+    revision: int = 1
+    amends: Amends | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +83,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """An invoice, complete: `document` gives its JSON, `canonical_bytes` its bytes."""
+    """An invoice, complete: `document` gives its JSON, `canonical_bytes` its bytes.
+
+    `subtotal`: the sum of its lines. `total`: what it asks for, or gives back where it is below 0: lines and
+    adjustments, less the lines of the invoice that it amends.
+    """
 
     heading: Heading
     plan_version: str
@@ -103,14 +121,14 @@ def draw_up(
 
     `units`: the unit of each metric that the region declares. `usage`: one entry a device and metric. `late`:
     what belongs to earlier periods and is billed here, as adjustments. Each line is exact until it is rounded
-    once, half away from zero; the total is the sum of the rounded lines and adjustments. Raises
-    SnapshotMismatchError where the usage's events are not the snapshot's, UnknownCurrencyError, and
-    ValueError for an entry given twice.
+    once, half away from zero; the total is the sum of the rounded lines and adjustments, less the lines that
+    it amends. Raises SnapshotMismatchError where the usage's events are not the snapshot's,
+    UnknownCurrencyError, and ValueError for an entry given twice.
     """
     entries = tuple(usage)
     periods = sorted(late, key=lambda period: period.period.start)
     for given in (entries, *(period.late for period in periods)):
-        keys = [(entry.alias, entry.metric) for entry in given]
+        keys = [(entry.alias, entry.metric, entry.quantity < 0) for entry in given]
         if len(set(keys)) != len(keys):
             raise ValueError("a device's usage of a metric is given twice; sum it before")
     events = sum(entry.events for given in (entries, *(p.late for p in periods)) for entry in given)
@@ -123,6 +141,8 @@ def draw_up(
     with localcontext(EXACT):
         subtotal = sum((line.amount for line in lines), _ZERO)
         total = sum((adjustment.amount for adjustment in adjustments), subtotal)
+        if heading.amends is not None:
+            total -= heading.amends.amount
     issued = heading.cut_off.astimezone(zone_of(heading.time_zone)).date()
     return Invoice(heading, plan.version, issued, lines, adjustments, subtotal, total, snapshot)
 
@@ -139,7 +159,7 @@ def _line(charge: Charge, units: Mapping[str, str], usage: Iterable[DeviceUsage]
 def document(invoice: Invoice) -> dict[str, Any]:
     """The invoice as JSON values: amounts and quantities are decimal strings, instants RFC 3339 in UTC."""
     head = invoice.heading
-    return {
+    return _amends_document(invoice) | {
         "schema": SCHEMA,
         "number": head.number,
         "version": head.version,
@@ -167,6 +187,22 @@ def document(invoice: Invoice) -> dict[str, Any]:
         "subtotal": money(invoice.subtotal, head.currency),
         "total": money(invoice.total, head.currency),
         "snapshot": {"events": invoice.snapshot.events, "digest": invoice.snapshot.digest},
+    }
+
+
+def _amends_document(invoice: Invoice) -> dict[str, Any]:
+    """What only an amended invoice says."""
+    head = invoice.heading
+    if head.amends is None:
+        return {}
+    return {
+        "revision": head.revision,
+        "amends": {
+            "number": head.amends.number,
+            "version": head.amends.version,
+            "issueDate": head.amends.issue_date.isoformat(),
+            "amount": money(head.amends.amount, head.currency),
+        },
     }
 
 
@@ -207,6 +243,8 @@ def _adjustment_document(adjustment: Adjustment, currency: str) -> dict[str, Any
     late = adjustment.late
     return {
         "billingPeriod": late.billing_period,
+        "contract": late.contract,
+        "invoice": late.invoice,
         "start": rfc3339(late.period.start),
         "end": rfc3339(late.period.end),
         "planVersion": late.plan.version,
@@ -214,8 +252,12 @@ def _adjustment_document(adjustment: Adjustment, currency: str) -> dict[str, Any
         "description": adjustment.charge.description or "",
         "metric": adjustment.charge.metric,
         "unit": adjustment.unit,
+        "measure": adjustment.charge.measure,
         "quantity": plain(adjustment.quantity),
+        "bookedQuantity": plain(adjustment.booked_quantity),
+        "bookedAmount": money(adjustment.booked_amount, currency),
         "events": adjustment.events,
+        "devices": len(adjustment.devices),
         "exact": plain(adjustment.exact),
         "amount": money(adjustment.amount, currency),
         "byDevice": [_share_document(share, currency) for share in adjustment.devices],

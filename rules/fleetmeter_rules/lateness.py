@@ -1,11 +1,11 @@
 """Lateness: what becomes of an event by when it was received, from T, R and the contract alone."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from fleetmeter_api.contract import LateUsagePolicy
-from fleetmeter_rules.calendar import Bounds
+from fleetmeter_rules.calendar import Bounds, Calendar, contract_period, cut_off
 
 
 class Action(StrEnum):
@@ -54,3 +54,30 @@ def decide(
     if policy == "Reopen":
         return Decision(Action.REOPEN, True, clock_stepped=in_time)
     return Decision(Action.QUARANTINE, True, LATE_AFTER_FINAL, clock_stepped=in_time)
+
+
+@dataclass(frozen=True, slots=True)
+class Amendment:
+    """Which revision of its period late usage belongs to, and the cut-off at which that one is sealed."""
+
+    revision: int
+    due_at: datetime
+
+
+def amendment(
+    own: Bounds, received_at: datetime, calendar: Calendar, grace: timedelta, sealed_revision: int = 1
+) -> Amendment:
+    """The amendment that bills usage of `own` received at R after its cut-off, under Reopen.
+
+    Amended invoices come with the regular ones: what was received in the n-th period after its own is
+    revision n + 1, sealed at that period's cut-off. So a contract gets at most one amendment of a period at
+    each invoice date, and a replay gives every event the same revision. `sealed_revision` is the last one
+    that is sealed: usage that meets it sealed all the same, because the broker's clock went back, goes to
+    the next.
+    """
+    following = contract_period(own.end, calendar)
+    revision = 2
+    while received_at >= following.end or revision <= sealed_revision:
+        following = contract_period(following.end, calendar)
+        revision += 1
+    return Amendment(revision, cut_off(following, grace))

@@ -19,7 +19,9 @@ class Binding:
 def owner_at(bindings: Iterable[Binding], instant: datetime) -> str | None:
     """The customer at the instant, by the binding recorded last among those that hold it; None if none
     does."""
-    holding = [
-        b for b in bindings if b.valid_from <= instant and (b.valid_to is None or instant < b.valid_to)
-    ]
-    return max(holding, key=lambda b: b.recorded).customer if holding else None
+    last: Binding | None = None
+    for each in bindings:
+        holds = each.valid_from <= instant and (each.valid_to is None or instant < each.valid_to)
+        if holds and (last is None or each.recorded > last.recorded):
+            last = each
+    return None if last is None else last.customer

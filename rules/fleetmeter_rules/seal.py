@@ -8,6 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Self
 
+from fleetmeter_rules.boundary import waits_for_review
 from fleetmeter_rules.instant import rfc3339, to_micros
 from fleetmeter_rules.number import plain
 
@@ -20,6 +21,9 @@ class WaitingFor(StrEnum):
     USAGE = "UsagePending"
     BACKFILL = "BackfillPending"
     CONTRACTS = "ContractsMissing"
+    REVIEW = "ReviewPending"
+    COMPLETE_USAGE = "UsageIncomplete"
+    OLDER = "OlderInReview"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,64 @@ def sealable(
             WaitingFor.USAGE, f"{records} records received before the cut-off wait in partitions {names}"
         )
     return Readiness(WaitingFor.NOTHING, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Doubts:
+    """What a person may want to look at in a contract period, beside what its contract says about it.
+
+    `candidates`, `decided`: events that may belong to a neighbouring period, and how many of them a person
+    has decided; more than `threshold` undecided ones wait (None: never). `missing`, `silent`: numbers that
+    devices counted and that are not held, and devices without any event; they wait where `hold_incomplete`,
+    but not once a person has taken as many, as `taken_missing` and `taken_silent` say.
+    """
+
+    candidates: int = 0
+    decided: int = 0
+    threshold: int | None = None
+    missing: int = 0
+    silent: int = 0
+    hold_incomplete: bool = False
+    taken_missing: int = 0
+    taken_silent: int = 0
+
+    @property
+    def for_review(self) -> bool:
+        """Whether the period waits for someone to look at events that may belong to another one."""
+        return waits_for_review(self.candidates, self.decided, self.threshold)
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether the period waits for missing usage, or for someone to take it as it is."""
+        more = self.missing > self.taken_missing or self.silent > self.taken_silent
+        return self.hold_incomplete and more
+
+
+def awaits_a_person(doubts: Doubts, billing_period: str) -> Readiness:
+    """Whether a contract period that is complete by the queue still waits for someone to look at it.
+
+    Looked at after `sealable`, since before it the counts still change. The message names the command.
+    """
+    if doubts.incomplete:
+        return Readiness(
+            WaitingFor.COMPLETE_USAGE,
+            f"{doubts.missing} messages are missing and {doubts.silent} devices are silent; run "
+            f"fleetmeter completeness list --billing-period {billing_period}",
+        )
+    if doubts.for_review:
+        left = doubts.candidates - doubts.decided
+        return Readiness(
+            WaitingFor.REVIEW,
+            f"{left} events may belong to a neighbouring period; run "
+            f"fleetmeter review list --billing-period {billing_period}",
+        )
+    return Readiness(WaitingFor.NOTHING, "")
+
+
+def awaits_an_older(billing_period: str) -> Readiness:
+    """What a contract period waits for while an earlier one of its contract awaits a person: the invoices of
+    a contract come in order, and other contracts' do not wait for them."""
+    return Readiness(WaitingFor.OLDER, f"{billing_period} of the same contract waits for a person first")
 
 
 def _backfill_pending(known: dict[int, PartitionProgress], backfill: BackfillHold) -> str:

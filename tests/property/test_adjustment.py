@@ -2,9 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,6 +96,32 @@ def test_the_devices_of_an_adjustment_sum_to_it(parts: list[list[DeviceUsage]]) 
     for adjustment in billed_in_slices(parts)[1]:
         assert sum(Fraction(share.amount) for share in adjustment.devices) == Fraction(adjustment.amount)
         assert adjustment.events == len(adjustment.devices)
+
+
+@given(slices, st.randoms(use_true_random=False))
+def test_what_is_taken_back_leaves_what_was_never_billed(
+    parts: list[list[DeviceUsage]], chance: Random
+) -> None:
+    """Credits in the same slice or later ones end in the price of what is left, and no charge by quantity
+    ever falls below 0; a device that sent something stays an active one."""
+    taken = [(number, usage) for number, part in enumerate(parts) for usage in part if chance.random() < 0.5]
+    mixed: list[list[DeviceUsage]] = [*parts, []]
+    for number, usage in taken:
+        place = chance.randint(number, len(parts))
+        credit = replace(usage, quantity=usage.quantity.copy_negate())
+        if usage.quantity and not any(
+            each.alias == credit.alias and each.quantity < 0 for each in mixed[place]
+        ):
+            mixed[place] = [*mixed[place], credit]
+    amounts, found = billed_in_slices(mixed)
+    everything = [usage for part in mixed for usage in part]
+    for charge in PLAN.charges:
+        left = measured(charge, everything, {})
+        assert amounts[charge.name] == round_amount(price(charge, left.quantity).exact, "EUR")
+        assert amounts[charge.name] >= 0
+    for each in found:
+        assert sum(Fraction(share.amount) for share in each.devices) == Fraction(each.amount)
+        assert len({share.usage.quantity < 0 for share in each.devices}) == 1
 
 
 def test_crossing_a_volume_tier_late_is_a_credit() -> None:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleetmeter_api.contract import Contract
 from fleetmeter_api.region import Interval
 from fleetmeter_rules.calendar import (
     Bounds,
@@ -19,6 +20,7 @@ from fleetmeter_rules.calendar import (
     day_start,
     period_name,
 )
+from fleetmeter_rules.contracts import Defaults, terms_of
 
 ZONES = [
     "UTC",
@@ -95,6 +97,76 @@ def test_periods_touch_and_edges_belong_to_the_later_one(calendar: Calendar, ins
     assert contract_period(period.end - MICROSECOND, calendar) == period
     assert contract_period(period.start, calendar) == period
     assert contract_period(period.start - MICROSECOND, calendar).end == period.start
+
+
+@lru_cache(maxsize=1024)
+def contract_periods(zone: str, anchor: int) -> list[Bounds]:
+    """Every period of a contract with its own zone and anchor day that has an instant of 2020 to 2030."""
+    contract = Contract.model_validate(
+        {
+            "contract": "c",
+            "customer": {"code": "acme", "name": "Acme", "address": ["Road 1"]},
+            "plan": "p",
+            "validFrom": "2019-12-31",
+            "timeZone": zone,
+            "anchorDay": anchor,
+        }
+    )
+    region = Defaults(Calendar("Europe/Paris", "Month", 1), timedelta(hours=72), "Grace")
+    return terms_of(contract, region).periods(UNTIL + timedelta(days=1))
+
+
+@given(st.sampled_from(ZONES), st.integers(1, 31), instants)
+def test_each_instant_is_in_exactly_one_period_of_a_contract(
+    zone: str, anchor: int, instant: datetime
+) -> None:
+    """Of a contract with any zone and anchor day of its own, whatever the region's are."""
+    (own,) = [bounds for bounds in contract_periods(zone, anchor) if instant in bounds]
+    assert own == contract_period(instant, Calendar(zone, "Month", anchor))
+
+
+@given(st.sampled_from(ZONES), st.integers(1, 31))
+def test_a_contracts_periods_leave_no_microsecond_out_and_share_none(zone: str, anchor: int) -> None:
+    """Both sides of each of about 133 edges from 2020 to 2030, days with a clock change included."""
+    found = contract_periods(zone, anchor)
+    assert found[0].start <= SINCE and found[-1].end > UNTIL
+    assert 132 <= len(found) <= 135
+    for earlier, later in pairwise(found):
+        assert earlier.end == later.start
+        assert later.start in later and later.start not in earlier
+        assert earlier.end - MICROSECOND in earlier and earlier.end - MICROSECOND not in later
+
+
+def test_months_with_a_clock_change_are_as_long_as_they_are() -> None:
+    """743 and 745 hours in Berlin, 720.5 in Lord Howe's half-hour April, 721 in New York's November."""
+    lengths = {
+        zone: {
+            f"{bounds.first_day:%Y-%m}": (bounds.end - bounds.start) / timedelta(hours=1)
+            for bounds in contract_periods(zone, 1)
+        }
+        for zone in ("Europe/Berlin", "Australia/Lord_Howe", "America/New_York")
+    }
+    assert (lengths["Europe/Berlin"]["2026-03"], lengths["Europe/Berlin"]["2026-10"]) == (743, 745)
+    assert lengths["Australia/Lord_Howe"]["2026-04"] == 720.5
+    assert (lengths["America/New_York"]["2026-03"], lengths["America/New_York"]["2026-11"]) == (743, 721)
+
+
+@given(st.integers(1, 31), st.sampled_from(["Month", "Week", "Day"]), st.integers(-72 * 60, 72 * 60))
+def test_apias_lost_day_is_in_no_period_and_no_instant_around_it_is_lost(
+    anchor: int, interval: Interval, minutes: int
+) -> None:
+    """Apia had no 30 December 2011: midnight after the 29th was the 31st."""
+    jump = datetime(2011, 12, 30, 10, tzinfo=UTC)
+    calendar = Calendar("Pacific/Apia", interval, (anchor - 1) % 7 + 1 if interval == "Week" else anchor)
+    instant = jump + timedelta(minutes=minutes)
+    near = billing_periods(calendar, date(2011, 11, 1), None, jump + timedelta(days=60))
+    (own,) = [bounds for bounds in near if instant in bounds]
+    assert own == contract_period(instant, calendar)
+    assert (
+        day_start(date(2011, 12, 30), "Pacific/Apia") == day_start(date(2011, 12, 31), "Pacific/Apia") == jump
+    )
+    if interval == "Day":
+        assert own.first_day == instant.astimezone(ZoneInfo("Pacific/Apia")).date() != date(2011, 12, 30)
 
 
 @given(st.sampled_from(ZONES), st.sampled_from(["Month", "Week"]), st.data())

@@ -1,5 +1,6 @@
 """Invoice: lines add up exactly, devices add up to lines, any order is one document."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -12,7 +13,15 @@ from hypothesis import strategies as st
 from fleetmeter_api.contract import Customer, Seller
 from fleetmeter_api.plan import PlanVersion
 from fleetmeter_rules.calendar import Calendar, contract_period
-from fleetmeter_rules.invoice import DeviceUsage, Heading, Snapshot, canonical_bytes, document, draw_up
+from fleetmeter_rules.invoice import (
+    Amends,
+    DeviceUsage,
+    Heading,
+    Snapshot,
+    canonical_bytes,
+    document,
+    draw_up,
+)
 
 MONTH = contract_period(datetime(2023, 1, 15, tzinfo=UTC), Calendar())
 CURRENCIES = {"EUR": 2, "JPY": 0, "KWD": 3}
@@ -112,3 +121,36 @@ def test_the_invoice_adds_up_and_is_one_document(
     shuffler.shuffle(usage)
     again = draw_up(heading(currency), plan, {"messages": "message"}, usage, snapshot)
     assert canonical_bytes(again) == canonical_bytes(invoice)
+
+
+@given(plans, st.lists(usages, min_size=1, max_size=4), st.sampled_from(sorted(CURRENCIES)))
+def test_an_invoice_and_its_amendments_ask_for_one_invoice_of_everything(
+    plan: PlanVersion, slices: list[list[DeviceUsage]], currency: str
+) -> None:
+    """Each version rates all usage so far again and credits the lines of the one before; so the totals add up
+    to the last version's lines, whatever the slices and their order."""
+    for order in (slices, slices[::-1]):
+        head, totals = heading(currency), Fraction(0)
+        everything: list[DeviceUsage] = []
+        for number, part in enumerate(order, start=1):
+            everything = merged([*everything, *part])
+            snapshot = Snapshot(sum(entry.events for entry in everything), "sha256:00")
+            invoice = draw_up(head, plan, {}, everything, snapshot)
+            totals += Fraction(invoice.total)
+            amends = Amends(head.number, number, invoice.issue_date, invoice.subtotal)
+            head = replace(head, version=number + 1, revision=number + 1, amends=amends)
+        whole = merged([entry for part in slices for entry in part])
+        snapshot = Snapshot(sum(entry.events for entry in whole), "sha256:00")
+        assert totals == Fraction(draw_up(heading(currency), plan, {}, whole, snapshot).total)
+
+
+def merged(entries: list[DeviceUsage]) -> list[DeviceUsage]:
+    found: dict[tuple[str, str], DeviceUsage] = {}
+    for each in entries:
+        known = found.get((each.alias, each.metric))
+        found[each.alias, each.metric] = (
+            each
+            if known is None
+            else replace(known, quantity=known.quantity + each.quantity, events=known.events + each.events)
+        )
+    return list(found.values())

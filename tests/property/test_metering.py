@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fleetmeter_rules.calendar import Bounds
 from fleetmeter_rules.metering import (
+    Booking,
     Note,
     Reading,
     Register,
@@ -19,6 +20,7 @@ from fleetmeter_rules.metering import (
     delta,
     last,
     maximum,
+    settled,
     time_weighted,
 )
 
@@ -98,6 +100,58 @@ def test_steps_do_not_depend_on_arrival_and_never_give_money_back(
     assert all(
         step.consumed == 0 for step in steps if step.note in (Note.FIRST, Note.REPLACEMENT, Note.SENTINEL)
     )
+
+
+@st.composite
+def bookings(draw: st.DrawFn, values: st.SearchStrategy[Decimal] | None = None) -> list[Booking]:
+    """Readings of two registers, each received a while after its hour and billed at some later cut-off, in
+    time or not. Without `values` the registers only ever count up."""
+    count = draw(st.integers(1, 12))
+    total = {"": Decimal(0), "b": Decimal(5)}
+    found: list[Booking] = []
+    for hour in range(count):
+        segment = draw(st.sampled_from(["", "", "b"]))
+        if values is None:
+            total[segment] += draw(amounts)
+        else:
+            total[segment] = draw(values)
+        received = hour + draw(st.sampled_from([0, 0, 1, 7, 15]))
+        booked = received + draw(st.integers(1, 10))
+        reading = Reading(START + timedelta(hours=hour), total[segment], segment)
+        found.append(Booking(reading, START + timedelta(hours=booked), START + timedelta(hours=received)))
+    return found
+
+
+@given(st.one_of(bookings(), bookings(amounts)), st.randoms(use_true_random=False))
+def test_bookings_bill_each_consumption_once(given_: list[Booking], shuffler: Random) -> None:
+    """Whatever came when and is billed when: the shares add up to what all readings amount to together."""
+    whole = delta(step.consumed for step in cumulative([b.reading for b in given_], Register()))
+    shares = settled(given_, Register())
+    assert delta(step.consumed for step in shares) == whole
+    assert all(step.consumed >= 0 for step in shares)
+    order = list(range(len(given_)))
+    shuffler.shuffle(order)
+    again = settled([given_[place] for place in order], Register())
+    assert again == tuple(shares[place] for place in order)
+
+
+@given(st.one_of(bookings(), bookings(amounts)), st.data())
+def test_an_invoice_stays_as_it_was_closed(given_: list[Booking], data: st.DataObject) -> None:
+    """What comes later changes no share of an invoice that is closed: it was drawn up from what was seen."""
+    closed = data.draw(st.sampled_from(sorted({booking.booked_at for booking in given_})))
+    seen = [b for b in given_ if b.booked_at <= closed or b.received_at < closed]
+    then = settled(seen, Register())
+    now = dict(zip(map(id, given_), settled(given_, Register()), strict=True))
+    for booking, step in zip(seen, then, strict=True):
+        assert booking.booked_at > closed or now[id(booking)] == step
+
+
+@given(bookings())
+def test_all_in_time_is_the_plain_rule(given_: list[Booking]) -> None:
+    """Where every reading was seen by every close, each is billed for its own step, whoever closes first."""
+    seen = [Booking(b.reading, b.booked_at, START - timedelta(days=1)) for b in given_]
+    plain = cumulative([b.reading for b in given_], Register())
+    assert [step.consumed for step in settled(seen, Register())] == [step.consumed for step in plain]
 
 
 @given(series(), st.randoms(use_true_random=False))

@@ -270,6 +270,16 @@ def started() -> FakeCluster:
     return cluster
 
 
+def interrupted(cluster: FakeCluster, writes: int) -> None:
+    """Bring it to rest, with one crash after so many writes."""
+    cluster.budget = writes
+    try:
+        to_rest(cluster)
+    except UnreachableError:
+        cluster.budget = float("inf")
+    to_rest(cluster)
+
+
 def undisturbed() -> FakeCluster:
     cluster = started()
     to_rest(cluster)
@@ -293,12 +303,7 @@ def test_the_goal_is_whole() -> None:
 @pytest.mark.parametrize("prefix", range(0, 64, 3))
 def test_a_crash_after_any_write_is_healed(prefix: int) -> None:
     cluster = started()
-    cluster.budget = prefix
-    try:
-        to_rest(cluster)
-    except UnreachableError:
-        cluster.budget = float("inf")
-    to_rest(cluster)
+    interrupted(cluster, prefix)
     assert cluster.shape() == GOAL
 
 
@@ -372,12 +377,7 @@ def test_any_disturbance_is_put_right(acts: list[Callable[[FakeCluster], None]])
 def test_delete_takes_everything_whenever_it_is_interrupted(prefix: int) -> None:
     cluster = undisturbed()
     asyncio.run(cluster.delete("BillingRegion", "eu"))
-    cluster.budget = prefix
-    try:
-        to_rest(cluster)
-    except UnreachableError:
-        cluster.budget = float("inf")
-    to_rest(cluster)
+    interrupted(cluster, prefix)
     left = {kind for kind, _ in cluster.objects}
     assert left == {"PricingPlan", "ConfigMap", "Event"}
     assert [name for kind, name in cluster.objects if kind == "ConfigMap"] == [

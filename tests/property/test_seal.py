@@ -1,5 +1,6 @@
 """Seal: no record that was received in time can still be unread, and the digest is a set's."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from random import Random
@@ -7,7 +8,16 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetmeter_rules.seal import BackfillHold, PartitionProgress, SealedRow, WaitingFor, digest, sealable
+from fleetmeter_rules.seal import (
+    BackfillHold,
+    Doubts,
+    PartitionProgress,
+    SealedRow,
+    WaitingFor,
+    awaits_a_person,
+    digest,
+    sealable,
+)
 
 START = datetime(2023, 3, 1, tzinfo=UTC)
 END, CUT_OFF = START + timedelta(days=31), START + timedelta(days=34)
@@ -42,6 +52,35 @@ def test_a_backfill_holds_what_it_touches(
     touches = any(hold.range_from <= day < hold.range_to and START <= day < END for day in days)
     read = completed and position >= end
     assert found.sealable == (not touches or read)
+
+
+numbers = st.integers(0, 4)
+
+
+@given(numbers, numbers, st.none() | numbers, numbers, numbers, st.booleans(), numbers, numbers)
+def test_a_person_is_waited_for_only_by_contract_and_only_until_they_have_decided(
+    candidates: int,
+    decided: int,
+    threshold: int | None,
+    missing: int,
+    silent: int,
+    hold: bool,
+    taken_missing: int,
+    taken_silent: int,
+) -> None:
+    doubts = Doubts(
+        candidates, min(decided, candidates), threshold, missing, silent, hold, taken_missing, taken_silent
+    )
+    found = awaits_a_person(doubts, "eu-202303")
+    by_review = threshold is not None and doubts.candidates - doubts.decided > threshold
+    by_usage = hold and (missing > taken_missing or silent > taken_silent)
+    assert found.sealable == (not by_review and not by_usage)
+    if not found.sealable:
+        assert found.waiting_for is (WaitingFor.COMPLETE_USAGE if by_usage else WaitingFor.REVIEW)
+        assert "--billing-period eu-202303" in found.message
+    everything = replace(doubts, decided=candidates, taken_missing=missing, taken_silent=silent)
+    assert awaits_a_person(everything, "eu-202303").sealable
+    assert awaits_a_person(replace(doubts, threshold=None, hold_incomplete=False), "eu-202303").sealable
 
 
 rows = st.builds(

@@ -5,8 +5,10 @@ from decimal import Decimal
 
 import pytest
 
+from fleetmeter_api.region import Metric
 from fleetmeter_rules.calendar import Bounds
 from fleetmeter_rules.metering import (
+    Booking,
     Note,
     Reading,
     Register,
@@ -14,7 +16,10 @@ from fleetmeter_rules.metering import (
     cumulative,
     delta,
     last,
+    level,
     maximum,
+    register_of,
+    settled,
     time_weighted,
 )
 
@@ -78,6 +83,69 @@ def test_a_level_holds_until_the_next_reading() -> None:
     assert time_weighted([noon], day) == Decimal(3)
     six = Reading(START + timedelta(hours=8), Decimal(1))
     assert time_weighted([before, six], day) == Decimal("2.6666666667")
+
+
+METER = {"code": "m", "unit": "1"}
+
+
+def test_a_metric_tells_how_it_is_read() -> None:
+    metric = Metric.model_validate(
+        METER | {"kind": "Cumulative", "rollover": "1000", "sentinels": ["777", "999"]}
+    )
+    assert register_of(metric) == Register(Decimal(1000), frozenset({Decimal(777), Decimal(999)}))
+    assert register_of(Metric.model_validate(METER | {"kind": "Cumulative"})) == Register()
+
+
+@pytest.mark.parametrize(("aggregation", "expected"), [("Max", "13"), ("Last", "6"), ("TimeWeighted", "11")])
+def test_a_devices_level_is_that_of_its_sensors_together(aggregation: str, expected: str) -> None:
+    """Each sensor by the metric's aggregation, then their sum; an error value counts for nothing."""
+    day = Bounds(START, START + timedelta(hours=4), date(2026, 3, 1))
+    metric = Metric.model_validate(
+        METER | {"kind": "Gauge", "aggregation": aggregation, "sentinels": ["127"]}
+    )
+    found = readings(("8", "a"), ("5", "b"), ("127", "a"), ("1", "a"))
+    found.append(Reading(START - timedelta(hours=1), Decimal(4), "b"))
+    assert level(found, metric, day) == Decimal(expected)
+
+
+def at(hours: int) -> datetime:
+    return START + timedelta(hours=hours)
+
+
+def booked(hour: int, value: str, received: int, closed: int, *, opens: bool = False) -> Booking:
+    return Booking(Reading(at(hour), Decimal(value)), at(closed), at(received), opens)
+
+
+@pytest.mark.parametrize(
+    ("bookings", "billed"),
+    [
+        # In time, one invoice: the plain steps.
+        ([booked(0, "100", 0, 10), booked(1, "150", 1, 10)], ["0", "50"]),
+        # The reading before is billed elsewhere.
+        ([booked(0, "100", 0, 5, opens=True), booked(1, "150", 1, 10)], ["0", "50"]),
+        # It came after a later one was billed: that one's step has it already.
+        ([booked(0, "100", 0, 10), booked(1, "130", 15, 20), booked(2, "150", 2, 10)], ["0", "0", "50"]),
+        # It shows what a reset had hidden.
+        ([booked(0, "100", 0, 10), booked(1, "130", 15, 20), booked(2, "20", 2, 10)], ["0", "30", "20"]),
+        # It came late, and nothing after it was billed before.
+        ([booked(0, "100", 0, 10), booked(1, "130", 15, 20), booked(11, "150", 12, 20)], ["0", "30", "20"]),
+        # The first reading of all came last: the others began too late.
+        ([booked(0, "100", 15, 20), booked(1, "130", 1, 10), booked(2, "150", 2, 10)], ["30", "0", "20"]),
+        # A seller's invoice closes after the buyer's, which saw the seller's reading.
+        ([booked(0, "100", 0, 11), booked(1, "130", 1, 11), booked(2, "150", 2, 10)], ["0", "30", "20"]),
+    ],
+)
+def test_late_readings_add_what_the_whole_grows_by(bookings: list[Booking], billed: list[str]) -> None:
+    assert [step.consumed for step in settled(bookings, Register())] == [Decimal(each) for each in billed]
+
+
+def test_units_that_slipped_before_stay_slipped() -> None:
+    steps = settled(
+        [booked(0, "1000000", 0, 5, opens=True), booked(1, "1002500", 1, 10)],
+        Register(),
+        {"": Decimal("0.001")},
+    )
+    assert steps[1].consumed == Decimal("2.5")
 
 
 def test_deltas_keep_every_digit() -> None:

@@ -1,0 +1,69 @@
+"""Time evidence: how far an event's time can be trusted and why, as a small number beside the row."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from fleetmeter_rules.event_time import Quality, Resolved
+
+NOT_RECORDED: Final = 0
+"""Rows of before evidence was recorded, and events without a time."""
+
+_QUALITY_BITS: Final = 3
+_MOST: Final = (1 << 15) - 1
+# Numbers and bits are stored for ever, so both lists only grow, and every name keeps its place.
+_QUALITIES: Final[Mapping[Quality, int]] = {
+    Quality.RECEIVED: 1,
+    Quality.TRUSTED: 2,
+    Quality.CORRECTED: 3,
+    Quality.UNVERIFIED: 4,
+}
+_FLAGS: Final = (
+    "second_60",
+    "event_time_unreadable",
+    "gps_rollover",
+    "seconds_for_milliseconds",
+    "counter_wrap",
+    "local_time",
+    "hybrid",
+    "fallback",
+    "clock_behind",
+    "clock_ahead",
+    "clock_unset",
+    "other",
+)
+_BITS: Final = {flag: 1 << (_QUALITY_BITS + place) for place, flag in enumerate(_FLAGS)}
+_BY_NUMBER: Final = {number: quality for quality, number in _QUALITIES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class TimeEvidence:
+    """What was known about the time of an event; `quality` is None where that was not recorded.
+
+    `flags`: what was mended or guessed. `clock_behind`, `clock_ahead`: by the pair of times that the message
+    holds, the device's wall clock was off by more than its stated uncertainty.
+    """
+
+    quality: Quality | None
+    flags: tuple[str, ...] = ()
+
+
+def pack(resolved: Resolved) -> int:
+    """The evidence as a number from 1 to 32767; a flag that has no bit of its own counts as `other`."""
+    number = _QUALITIES[resolved.quality]
+    for flag in resolved.flags:
+        number |= _BITS.get(flag, _BITS["other"])
+    offset = resolved.offset
+    if offset is not None and abs(offset) > resolved.uncertainty:
+        number |= _BITS["clock_behind" if offset.days >= 0 else "clock_ahead"]
+    return number
+
+
+def unpack(number: int) -> TimeEvidence:
+    """The evidence behind a stored number. Raises ValueError for one that `pack` never makes."""
+    if number == NOT_RECORDED:
+        return TimeEvidence(None)
+    quality = _BY_NUMBER.get(number & ((1 << _QUALITY_BITS) - 1))
+    if quality is None or not 0 < number <= _MOST or number >> (_QUALITY_BITS + len(_FLAGS)):
+        raise ValueError(f"time evidence {number} is of a newer version")
+    return TimeEvidence(quality, tuple(flag for flag, bit in _BITS.items() if number & bit))
