@@ -3,6 +3,7 @@
 import os
 import pwd
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg
@@ -17,8 +18,10 @@ SETTINGS = {
     "unix_socket_directories": "",
     "max_connections": "100",
     "shared_buffers": "128MB",
-    "wal_compression": "on",
-    "max_wal_size": "1GB",
+    "wal_compression": "off",
+    "max_wal_size": "4GB",
+    "checkpoint_timeout": "30min",
+    "jit": "off",
     "timezone": "UTC",
 }
 
@@ -34,13 +37,14 @@ def binaries() -> Path:
 class Postgres:
     """One server, data in `directory`, any loopback client trusted."""
 
-    def __init__(self, directory: Path, logs: Path) -> None:
-        """Describe the server; nothing is started."""
+    def __init__(self, directory: Path, logs: Path, *, settings: Mapping[str, str] | None = None) -> None:
+        """Describe the server, with other settings where any are given; nothing is started."""
         self.port = free_port()
         self._data = directory / "pgdata"
         self._user = _account()
         self._logs = logs
-        options = [option for name, value in SETTINGS.items() for option in ("-c", f"{name}={value}")]
+        chosen = SETTINGS | dict(settings or {})
+        options = [option for name, value in chosen.items() for option in ("-c", f"{name}={value}")]
         self.process = Process(
             "postgres",
             [str(binaries() / "postgres"), "-D", str(self._data), "-p", str(self.port), *options],

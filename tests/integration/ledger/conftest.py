@@ -5,11 +5,11 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,13 @@ import pytest
 from confluent_kafka import Producer
 
 from fleetmeter_api.contract import Contract
+from fleetmeter_cluster.progress import await_true
 from fleetmeter_local.ports import free_port
 from fleetmeter_rules.instant import to_micros
 from fleetmeter_wire.record import Headers, encode_headers
 from fleetmeter_workers.ledger import backfills, contracts, registry
+
+from .late_line import LateLine
 
 TRACES = Path(__file__).parents[3] / "examples" / "traces"
 TRACE_DEVICES = (("d1d1e80000000032", "acme"), ("a81758fffe04b1c1", "globex"))
@@ -72,17 +75,6 @@ def trace(name: str) -> list[tuple[bytes, datetime]]:
     return [(raw, epoch + timedelta(milliseconds=stamp)) for raw, stamp in found]
 
 
-def await_true(condition: Callable[[], Any], what: str, seconds: float = 180) -> Any:
-    """The condition's first true value; fails with `what` after the deadline."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.05)
-    raise AssertionError(f"waited {seconds:.0f} s for {what}")
-
-
 @dataclass
 class Worker:
     """A worker as a process of its own."""
@@ -123,7 +115,7 @@ class Line:
     contract = staticmethod(contract_document)
     plan = staticmethod(plan_document)
     trace = staticmethod(trace)
-    await_true = staticmethod(await_true)
+    await_true = staticmethod(partial(await_true, seconds=180, pause=0.05))
     instant = staticmethod(datetime.fromisoformat)
     decimal = staticmethod(Decimal)
     free_port = staticmethod(free_port)
@@ -252,7 +244,7 @@ class Line:
         """Run a consumer until the ledger has decided every record, then stop it."""
         self.flush()
         worker = self.consume()
-        await_true(lambda: self._caught_up(worker), "the consumer to catch up")
+        self.await_true(lambda: self._caught_up(worker), "the consumer to catch up")
         assert worker.stop() == 0, worker.log.read_text()
 
     def _caught_up(self, worker: Worker) -> bool:
@@ -324,3 +316,9 @@ def line(kafka: Any, topic: str, database: Any, tmp_path: Path) -> Iterator[Line
     made = Line(kafka.bootstrap, topic, database, tmp_path, region_document())
     yield made
     made.close()
+
+
+@pytest.fixture
+def late(line: Line) -> LateLine:
+    """The same line for late usage."""
+    return LateLine(line)

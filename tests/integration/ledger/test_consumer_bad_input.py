@@ -46,63 +46,6 @@ def signed(line: Any) -> Any:
     return line
 
 
-def test_each_is_set_aside_with_its_reason(signed: Any) -> None:
-    """Poison between good messages: nothing of the batch is lost, and every byte is kept."""
-    line, at = signed, signed.instant(JANUARY)
-    bad: list[tuple[str, bytes, str, dict[str, Any]]] = [
-        ("unparseable", b"\xff\x00 not json", "json", {}),
-        ("unparseable", b"", "helium", {}),
-        ("unparseable", event("meter-1", 1) + b"}", "json", {}),
-        ("unparseable", event("meter-1\x00", 1), "json", {}),
-        ("unparseable", event("meter-1", 1), "json", {"headers": [("v", b"9")]}),
-        ("unparseable", event("meter-1", 1), "json", {"headers": []}),
-        ("unknown_adapter", event("meter-1", 1), "sigfox\x00", {}),
-        ("too_large", b"{" + b" " * (300 * 1024) + b"}", "json", {}),
-        ("too_large", b"{", "json", {"refusal": "too_large"}),
-        (
-            "quantity_invalid",
-            b'{"device":"meter-1","epoch":"1","seq":90,"items":[{"metric":"messages","quantity":NaN}]}',
-            "json",
-            {},
-        ),
-        (
-            "quantity_invalid",
-            event("meter-1", 91, items=[{"metric": "messages", "quantity": "-1"}]),
-            "json",
-            {},
-        ),
-        (
-            "quantity_invalid",
-            event("meter-1", 92, items=[{"metric": "messages", "quantity": "1e400"}]),
-            "json",
-            {},
-        ),
-        ("unknown_device", event("stranger", 1), "json", {}),
-        ("metric_unknown", event("meter-1", 93, items=[{"metric": "steam", "quantity": "1"}]), "json", {}),
-        ("identity_not_allowed", b'{"device":"meter-1","eventAt":"2023-01-10T11:59:00Z"}', "json", {}),
-        ("time_ambiguous", event("meter-1", 94, eventAt="2019-01-01T00:00:00Z"), "json", {}),
-        ("backfill_range", event("meter-1", 95), "json", {"stated": line.instant("2024-01-01T00:00:00Z")}),
-    ]
-    for number, (_, raw, adapter, more) in enumerate(bad):
-        line.send_events("meter-1", [number + 1000], stated=at)
-        line.send(raw, adapter, **({"stated": at} | more))
-    line.send_events("meter-1", [2000], stated=at)
-    line.drain()
-    kept = [
-        (row[0], bytes(row[1]))
-        for row in line.rows("SELECT reason, raw FROM quarantine ORDER BY record_offset")
-    ]
-    assert kept == [(reason, raw) for reason, raw, _, _ in bad]
-    counters = conservation(line)
-    assert counters["records"] == 2 * len(bad) + 1
-    assert counters["billed"] == len(bad) + 1
-    assert counters["undecodable"] == sum(
-        1
-        for reason, *_ in bad
-        if reason in ("unparseable", "unknown_adapter", "too_large", "quantity_invalid")
-    )
-
-
 def test_a_conflict_keeps_the_first(signed: Any) -> None:
     """Same identity, other content: the first stays as decided, the newcomer is kept with the first's
     fingerprint."""

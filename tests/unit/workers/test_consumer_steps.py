@@ -4,7 +4,7 @@ import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -197,3 +197,88 @@ def test_a_backfill_takes_its_range_until_it_ends() -> None:
     assert [c.reason for c in draw(batch, known).candidates][0::4] == [None, "backfill_closed"]
     known.backfills["b"] = replace(asked, state="reverted", end_offsets={0: 3}, decided_at=NOON)
     assert draw(batch, known).candidates[0].reason == "backfill_closed"
+
+
+def judged(
+    policy: str, received_at: datetime, phase: Phase = "final", revision: int = 1, **more: Any
+) -> Settled:
+    """A message of 10 March that was received then; March is period 1, the period of receipt 2."""
+    known = knowledge(lateUsage=policy, **more)
+    age = (received_at - NOON) // timedelta(milliseconds=1)
+    body = {"device": "meter-1", "epoch": "1", "seq": 1, "uptime": 0, "sentUptime": age}
+    plan = draw([message(0, json.dumps(body).encode(), at=received_at)], known)
+    rows = {
+        p.key: ContractPeriod(
+            1 if NOON in p.bounds else 2, p.contract, p.customer, p.billing_period, p.bounds.start,
+            p.bounds.end, p.cut_off, p.late_usage, phase if NOON in p.bounds else "open", revision, None,
+        )
+        for p in plan.periods
+    }  # fmt: skip
+    verdicts = [judge(candidate, rows) for candidate in plan.candidates]
+    (settled,) = compare(verdicts, {row.key for row in firsts(verdicts)}, {}, known.customers)
+    found = tally(plan, [settled])
+    assert violations(found.counters[0]) == []
+    assert [row.revision for row in firsts(verdicts)] == [settled.verdict.revision]
+    return settled
+
+
+CUT_OFF = datetime(2026, 4, 4, tzinfo=UTC)
+
+
+def test_deferred_usage_is_booked_where_it_came_and_names_its_month() -> None:
+    for phase in ("open", "final"):
+        found = judged("Defer", CUT_OFF, phase)
+        assert (found.fate, found.period_id, found.verdict.belongs_to) == (Fate.BILLED, 2, 1)
+        assert (found.verdict.revision, found.verdict.late) == (0, True)
+    in_time = judged("Defer", CUT_OFF - timedelta(milliseconds=1), "open")
+    assert (in_time.period_id, in_time.verdict.belongs_to, in_time.verdict.revision) == (1, None, 1)
+
+
+def test_a_reopened_periods_revision_is_a_matter_of_receipt_alone() -> None:
+    """Neither the phase nor the time of consumption decides; only what is sealed already, for a broker's
+    clock that went back."""
+    for phase in ("open", "final"):
+        for received_at, revision, due in (
+            (CUT_OFF, 2, "2026-05-04"),
+            (datetime(2026, 5, 1, tzinfo=UTC), 3, "2026-06-04"),
+            (datetime(2027, 3, 31, tzinfo=UTC), 13, "2027-04-04"),
+        ):
+            found = judged("Reopen", received_at, phase).verdict
+            assert (found.period_id, found.revision, found.reason) == (1, revision, None)
+            assert found.due_at == datetime.fromisoformat(f"{due}T00:00:00+00:00")
+    assert judged("Reopen", CUT_OFF, revision=2).verdict.revision == 3
+
+
+def test_a_contract_writes_off_only_what_its_policy_sets_aside() -> None:
+    written = judged("Grace", CUT_OFF, lateAfterFinal="WriteOff")
+    assert (written.fate, written.reason) == (Fate.QUARANTINED, "late_after_final")
+    assert written.verdict.resolution == "written_off"
+    assert judged("Grace", CUT_OFF).verdict.resolution is None
+    stepped = judged("Grace", CUT_OFF - timedelta(milliseconds=1), lateAfterFinal="WriteOff")
+    assert (stepped.reason, stepped.verdict.resolution) == ("late_after_final", None)
+
+
+def test_events_near_an_edge_are_counted_as_in_doubt() -> None:
+    """Half-open on both sides, with the batch that bills them; no copy is, and nothing set aside."""
+    known = knowledge(gracePeriodSeconds=86_400)
+    april, near = datetime(2026, 4, 1, tzinfo=UTC), timedelta(seconds=300)
+    moments = (
+        april - near - timedelta(microseconds=1),
+        april - near,
+        april + near - timedelta(microseconds=1),
+        april + near,
+    )
+    raws = [
+        json.dumps({"device": "meter-1", "epoch": "1", "seq": n, "eventAt": at.isoformat()}).encode()
+        for n, at in enumerate(moments)
+    ]
+    batch = [message(n, raw, at=april + timedelta(hours=1)) for n, raw in enumerate(raws)]
+    plan = draw(batch, known)
+    settled = settle(plan, known)
+    found = tally(plan, settled)
+    assert found.boundaries == [(9, plan.candidates[1].key), (9, plan.candidates[2].key)]
+    assert [each.boundary for each in found.periods.values()] == [2]
+    again = {c.key: KnownEvent(c.fingerprint, 9, 5) for c in plan.candidates}
+    assert tally(plan, settle(plan, known, again)).boundaries == []
+    late = draw([message(0, raws[1], at=april + timedelta(days=2))], known)
+    assert tally(late, settle(late, known)).boundaries == []

@@ -3,9 +3,10 @@
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
+import msgspec
 import psycopg
 
 from fleetmeter_api.region import Region
@@ -13,6 +14,7 @@ from fleetmeter_rules.conservation import violations
 from fleetmeter_wire.message import Refusal
 from fleetmeter_workers.consumer import lookup, metrics
 from fleetmeter_workers.consumer.knowledge import Knowledge
+from fleetmeter_workers.consumer.pace import Pace
 from fleetmeter_workers.consumer.plan import draw, uids
 from fleetmeter_workers.consumer.record import Message, read
 from fleetmeter_workers.consumer.source import KafkaAwayError, MismatchError, Source
@@ -21,7 +23,6 @@ from fleetmeter_workers.ledger import offsets
 from fleetmeter_workers.ledger.database import AWAY, NOT_MIGRATED, RETRY, Connection, connect, reason
 from fleetmeter_workers.telemetry import Health
 
-_MOST_RECORDS: Final = 5000
 _MOST_BYTES: Final = 16 * 1024 * 1024
 _GATHER_SECONDS: Final = 0.2
 _HOUSEKEEPING_SECONDS: Final = 5.0
@@ -83,25 +84,53 @@ class Loop:
     def _serve(self, connection: Connection) -> None:
         """Consume over one connection; a new one begins with the offsets that the ledger holds by then."""
         known = lookup.load(connection, self._region)
-        writer = Writer(connection, self._reposition(connection))
+        writer = Writer(connection, self._reposition(connection), alone=not self._source.shared)
         self._health.well("postgres")
         self._wait = _FIRST_WAIT
-        while not self._stop.is_set():
-            self._health.beat()
-            if self._source.assignment_changed():
-                self._reposition(connection)
-            if time.monotonic() >= self._next_housekeeping:
-                self._keep_house(connection)
-            records = self._source.take(_MOST_RECORDS, _MOST_BYTES, _GATHER_SECONDS)
-            if not records:
-                continue
+
+        def decide(messages: Sequence[Message]) -> None:
+            nonlocal known
             known = lookup.fresh(connection, known)
-            metrics.BATCH.observe(len(records))
-            try:
-                known = self._commit(connection, writer, known, [read(record) for record in records])
-            except FencedError as error:
-                self._log.info("fenced", reason=str(error))
-                self._reposition(connection)
+            metrics.BATCH.observe(len(messages))
+            known = self._commit(connection, writer, known, messages)
+
+        # The next batch is taken and read while Postgres is busy with this one. Nobody uses the connection
+        # but the batch in hand, until it is done.
+        with ThreadPoolExecutor(1, "batch") as executor:
+            in_hand: Future[None] | None = None
+            pace, began = Pace(), time.monotonic()
+            while not self._stop.is_set():
+                self._health.beat()
+                changed, due = self._source.assignment_changed(), time.monotonic() >= self._next_housekeeping
+                if changed or due:
+                    changed |= self._fenced(in_hand)
+                    in_hand = None
+                if changed:
+                    self._reposition(connection)
+                if due:
+                    self._keep_house(connection)
+                records = self._source.take(pace.most, _MOST_BYTES, _GATHER_SECONDS)
+                messages = [read(record) for record in records]
+                if self._fenced(in_hand):
+                    in_hand = None
+                    self._reposition(connection)
+                    continue
+                in_hand = executor.submit(decide, messages) if messages else None
+                began, last = time.monotonic(), began
+                pace.note(len(messages), began - last)
+            self._fenced(in_hand)
+
+    def _fenced(self, in_hand: "Future[None] | None") -> bool:
+        """Wait for the batch in hand; whether another consumer has decided it, so that what was taken after
+        it must be dropped. Raises what the batch raised."""
+        if in_hand is None:
+            return False
+        try:
+            in_hand.result()
+        except FencedError as error:
+            self._log.info("fenced", reason=str(error))
+            return True
+        return False
 
     def _reposition(self, connection: Connection) -> Topic:
         """Go on from the offsets that the ledger holds. Raises MismatchError."""
@@ -148,7 +177,9 @@ class Loop:
             offset=message.record.offset,
             error=name,
         )
-        return replace(message, outcome=Refusal("unparseable", f"the ledger could not hold it: {name}"))
+        return msgspec.structs.replace(
+            message, outcome=Refusal("unparseable", f"the ledger could not hold it: {name}")
+        )
 
     def _write(
         self, connection: Connection, writer: Writer, known: Knowledge, messages: Sequence[Message]
@@ -187,7 +218,8 @@ class Loop:
         self._next_housekeeping = time.monotonic() + _HOUSEKEEPING_SECONDS
         _, partitions = self._source.describe()
         stored = offsets.read_offsets(connection, self._source.topic)
-        if partitions - stored.keys():
+        stands = {partition: row.next_offset for partition, row in stored.items()}
+        if partitions - stored.keys() or self._source.moved(stands):
             self._reposition(connection)
         for partition, row in stored.items():
             for broken in violations(row.counters):

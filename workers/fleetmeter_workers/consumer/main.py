@@ -1,5 +1,6 @@
 """The consumer process: settings, health, signals, and the loop between them."""
 
+import gc
 import signal
 from types import FrameType
 from typing import Final
@@ -11,6 +12,16 @@ from fleetmeter_workers.telemetry import Health, TelemetryServer, configure_logg
 
 _STALL_SECONDS: Final = 300.0
 """A batch may wait this long for a lock or a slow disk before the process counts as stuck."""
+
+_GARBAGE: Final = 200_000
+"""New objects after which the collector looks for cycles."""
+
+
+def spare_the_collector() -> None:
+    """A batch makes ten thousands of objects and no cycle: looking for some would take a quarter of the
+    time."""
+    gc.freeze()
+    gc.set_threshold(_GARBAGE)
 
 
 def run() -> int:
@@ -28,6 +39,7 @@ def run() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, finish)
     server = TelemetryServer(settings.listen, settings.metrics_port, health)
+    spare_the_collector()
     log.info("started", region=region.name, metrics_port=server.port)
     try:
         return loop.run()

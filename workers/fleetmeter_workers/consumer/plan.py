@@ -1,33 +1,34 @@
 """The plan of a batch: from messages and what is known to candidates for the ledger; a pure step."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
+
+import msgspec
 
 from fleetmeter_rules.event_time import Ambiguous, Resolved, resolve_event_time
 from fleetmeter_rules.identity import packed_key
 from fleetmeter_rules.instant import from_micros
 from fleetmeter_rules.ownership import owner_at
+from fleetmeter_rules.time_evidence import NOT_RECORDED, pack
 from fleetmeter_wire.message import Decoded, Item
-from fleetmeter_workers.consumer.knowledge import Knowledge
+from fleetmeter_workers.consumer.knowledge import ClassTerms, Knowledge
 from fleetmeter_workers.consumer.record import Message
 from fleetmeter_workers.ledger.contract_book import Match, PeriodTerms
 from fleetmeter_workers.ledger.registry import Device
 
-_SECOND: Final = timedelta(seconds=1)
 _NO_METHOD: Final = -1
 _ENVELOPE: Final = "json"
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True, gc=False):
     """One item on its way into the ledger: who, what, when, and where it belongs if it is new.
 
     `reason` and `detail` say why it is set aside whatever its period's phase is; None where nothing speaks
     against billing it. `match` is the contract and period of T, `at_receipt` those of R for a contract that
-    defers.
+    defers. `register` is what a reading names, empty for an amount; `evidence` a number of
+    rules/time_evidence.
     """
 
     message: Message
@@ -47,10 +48,11 @@ class Candidate:
     at_receipt: Match | None
     reason: str | None = None
     detail: str = ""
+    register: str = ""
+    evidence: int = NOT_RECORDED
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
+class _Reading(msgspec.Struct, frozen=True, gc=False):
     """What holds for all items of a message."""
 
     message: Message
@@ -62,8 +64,7 @@ class _Reading:
     refusal: tuple[str, str] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True, gc=False):
     """What a batch comes to before the ledger is asked: its messages, and the candidates in their order."""
 
     messages: Sequence[Message]
@@ -109,8 +110,9 @@ def _candidates(message: Message, decoded: Decoded, known: Knowledge) -> list[Ca
 
 def _reading(message: Message, decoded: Decoded, known: Knowledge) -> _Reading:
     device = known.devices[decoded.device]
+    terms = known.class_terms(device.device_class)
     received_at, refusal = _received(message, known)
-    resolved = _event_time(message, decoded, device, received_at, known)
+    resolved = _event_time(message, decoded, received_at, terms)
     at = received_at if isinstance(resolved, Ambiguous) else resolved.at
     customer = owner_at(device.bindings, at)
     if refusal is not None or customer is None or isinstance(resolved, Ambiguous):
@@ -118,7 +120,7 @@ def _reading(message: Message, decoded: Decoded, known: Knowledge) -> _Reading:
     else:
         match = known.contracts.match(customer, at, received_at)
     if refusal is None:
-        refusal = _objection(decoded, device, resolved, customer, match, known)
+        refusal = _objection(decoded, device, terms, resolved, customer, match)
     return _Reading(message, device, received_at, resolved, customer, match, refusal)
 
 
@@ -145,30 +147,28 @@ def _received(message: Message, known: Knowledge) -> tuple[datetime, tuple[str, 
 
 
 def _event_time(
-    message: Message, decoded: Decoded, device: Device, received_at: datetime, known: Knowledge
+    message: Message, decoded: Decoded, received_at: datetime, terms: ClassTerms
 ) -> Resolved | Ambiguous:
     """T. In a backfill the gateway's clock says nothing about the device's."""
     headers = message.headers
     gateway_at = None
     if headers is not None and headers.backfill is None:
         gateway_at = from_micros(headers.received)
-    return resolve_event_time(
-        decoded.time, received_at, known.class_terms(device.device_class).time, gateway_at
-    )
+    return resolve_event_time(decoded.time, received_at, terms.time, gateway_at)
 
 
 def _objection(
     decoded: Decoded,
     device: Device,
+    terms: ClassTerms,
     resolved: Resolved | Ambiguous,
     customer: str | None,
     match: Match | None,
-    known: Knowledge,
 ) -> tuple[str, str] | None:
     """Why the message cannot be billed, as a reason code and a sentence."""
     if not device.registered:
         return "unknown_device", "the device is not registered; register it, then resolve what was set aside"
-    if decoded.method.value not in known.class_terms(device.device_class).identity_methods:
+    if decoded.method.value not in terms.identity_methods:
         return (
             "identity_not_allowed",
             f"the device's class does not accept {decoded.method.value} as an identity",
@@ -202,14 +202,27 @@ def _candidate(reading: _Reading, index: int, item: Item, known: Knowledge) -> C
         quantity=item.quantity,
         received_at=reading.received_at,
         event_at=resolved.at if found else None,
-        uncertainty=-(-resolved.uncertainty // _SECOND) if found else 0,
-        time_method=resolved.method.value if found else _NO_METHOD,
+        uncertainty=_whole_seconds(resolved.uncertainty) if found else 0,
+        time_method=resolved.method if found else _NO_METHOD,
         customer=reading.customer,
         match=reading.match,
         at_receipt=_at_receipt(reading, known),
         reason=None if refusal is None else refusal[0],
         detail="" if refusal is None else refusal[1],
+        register=_register(item, known) if item.register else "",
+        evidence=pack(resolved) if found else NOT_RECORDED,
     )
+
+
+def _whole_seconds(span: timedelta) -> int:
+    """Rounded up."""
+    return span.days * 86_400 + span.seconds + (span.microseconds > 0)
+
+
+def _register(item: Item, known: Knowledge) -> str:
+    """The register that was read; amounts add up, whichever it was."""
+    read = any(m.code == item.metric and m.kind != "Delta" for m in known.region.spec.metrics)
+    return item.register if read else ""
 
 
 def _at_receipt(reading: _Reading, known: Knowledge) -> Match | None:

@@ -1,16 +1,16 @@
 """A record of the topic as Kafka gives it, and the message that its bytes make; pure."""
 
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from fleetmeter_rules.instant import from_micros
 from fleetmeter_wire.decode import decode
 from fleetmeter_wire.message import Decoded, NotBillable, Refusal
-from fleetmeter_wire.record import HeaderError, Headers, decode_headers, refusal_reason
+from fleetmeter_wire.record import HeaderError, Headers, decode_headers, refusal_reason, request_key
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One record: its place, its log time (R unless a backfill states another) and its bytes."""
 
     partition: int
@@ -21,8 +21,7 @@ class Record:
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, gc=False):
     """A record that was read; `headers` is None where no gateway can have written them."""
 
     record: Record
@@ -49,7 +48,7 @@ def read(record: Record) -> Message:
             record, headers, Refusal(reason, "refused at the entrance; only its beginning was kept")
         )
     try:
-        return Message(record, headers, decode(headers.adapter, record.value))
+        return Message(record, headers, decode(headers.adapter, record.value, request_key(headers)))
     except (ValueError, ArithmeticError, LookupError, TypeError) as error:
         detail = f"the adapter failed with {type(error).__name__}; please report it with these bytes"
         return Message(record, headers, Refusal("unparseable", detail))

@@ -1,15 +1,17 @@
 """The two pure steps around the merge: what a candidate would become, and what it is among copies."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from fleetmeter_rules.lateness import Action, decide
+import msgspec
+
+from fleetmeter_rules.lateness import LATE_AFTER_FINAL, Action, Decision, amendment, decide
 from fleetmeter_workers.consumer.plan import Candidate
 from fleetmeter_workers.ledger.contract_book import Match
 from fleetmeter_workers.ledger.events import BILLED, SET_ASIDE, EventRow, KnownEvent
 from fleetmeter_workers.ledger.periods import ContractPeriod
+from fleetmeter_workers.ledger.quarantine import WRITTEN_OFF
 
 Periods = Mapping[tuple[str, datetime], ContractPeriod]
 """The rows of the contract periods that a batch touches, with the phases that hold until its commit."""
@@ -23,15 +25,22 @@ class Fate(Enum):
     QUARANTINED = "quarantined"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a candidate becomes if no copy of it is known: its period, and a reason if it is set aside."""
+class Verdict(msgspec.Struct, frozen=True, gc=False):
+    """What a candidate becomes if no copy of it is known: its period, and a reason if it is set aside.
+
+    `revision`: 1 in its own period; 0 where it is deferred here from the period `belongs_to`; more where its
+    own period is amended, at `due_at`. `resolution`: what the contract decides about what is set aside.
+    """
 
     candidate: Candidate
     period_id: int | None
     late: bool
     reason: str | None
     detail: str
+    revision: int = 1
+    belongs_to: int | None = None
+    due_at: datetime | None = None
+    resolution: str | None = None
 
     @property
     def row(self) -> EventRow:
@@ -48,15 +57,15 @@ class Verdict:
             metric_id=c.metric_id,
             verdict=BILLED if self.reason is None else SET_ASIDE,
             time_method=c.time_method,
-            revision=1,
+            revision=self.revision,
             late=self.late,
             quantity=c.quantity,
             canonical=c.canonical or b"",
+            evidence=c.evidence,
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True, gc=False):
     """A verdict and what it came to. `period_id` and `customer_id` are the first copy's for a duplicate."""
 
     verdict: Verdict
@@ -84,15 +93,15 @@ def judge(candidate: Candidate, periods: Periods) -> Verdict:
         match.terms.late_usage,
         sealed=period.phase != "open",
     )
-    if decision.action is Action.OWN_PERIOD or (decision.action is Action.REOPEN and period.phase == "open"):
+    if decision.action is Action.OWN_PERIOD:
         return Verdict(candidate, period.period_id, decision.late, None, "")
+    if decision.action is Action.REOPEN:
+        return _reopened(candidate, match, period)
     if decision.action is Action.DEFER:
         target = _open_target(candidate.at_receipt, periods)
         if target is not None:
-            return Verdict(candidate, target, True, None, "")
-    return Verdict(
-        candidate, period.period_id, True, "late_after_final", _late_detail(decision.clock_stepped)
-    )
+            return Verdict(candidate, target, True, None, "", 0, belongs_to=period.period_id)
+    return _set_aside(candidate, match, period, decision)
 
 
 def compare(
@@ -153,6 +162,30 @@ def _first(
         verdict = fresh[key]
         return KnownEvent(verdict.candidate.fingerprint, verdict.period_id, customer_id)
     return known[key]
+
+
+def _set_aside(candidate: Candidate, match: Match, period: ContractPeriod, decision: Decision) -> Verdict:
+    """Late after the final invoice. Only what the contract's policy itself sets aside may it write off, not
+    what a clock that went back made late."""
+    by_policy = decision.action is Action.QUARANTINE and not decision.clock_stepped
+    written_off = by_policy and match.terms.writes_off
+    return Verdict(
+        candidate,
+        period.period_id,
+        True,
+        LATE_AFTER_FINAL,
+        _late_detail(decision.clock_stepped),
+        resolution=WRITTEN_OFF if written_off else None,
+    )
+
+
+def _reopened(candidate: Candidate, match: Match, period: ContractPeriod) -> Verdict:
+    """Billed in its own period, by the amendment that comes with the invoice of the period that holds R."""
+    terms = match.terms
+    found = amendment(
+        match.period.bounds, candidate.received_at, terms.calendar, terms.grace, period.revision
+    )
+    return Verdict(candidate, period.period_id, True, None, "", revision=found.revision, due_at=found.due_at)
 
 
 def _open_target(match: Match | None, periods: Periods) -> int | None:

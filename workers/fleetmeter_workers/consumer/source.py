@@ -2,9 +2,9 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, TypeAlias, cast
 from uuid import UUID
 
 from confluent_kafka import (
@@ -22,9 +22,10 @@ from fleetmeter_rules.instant import from_micros
 from fleetmeter_workers.consumer.record import Record
 from fleetmeter_workers.ledger.offsets import topic_uuid
 from fleetmeter_workers.settings import KafkaSettings
+from fleetmeter_workers.topic_rights import GROUP
 
-GROUP: Final = "fleetmeter-consumer"
 _CHUNK: Final = 500
+_Pairs: TypeAlias = Iterable[tuple[str, bytes | str | None]]
 _TRUNCATED: Final = (
     "its log no longer holds the offset at which the ledger stands: records were lost to retention or an "
     "unclean "
@@ -47,7 +48,7 @@ class Source:
     def __init__(self, settings: KafkaSettings, *, shared: bool) -> None:
         """Connect in the background; nothing is read before `position`."""
         self.topic = settings.topic
-        self._shared = shared
+        self.shared = shared
         self._expected: dict[int, int] = {}
         self._changed = threading.Event()
         self._group_partitions: set[int] = set()
@@ -59,8 +60,14 @@ class Source:
             "enable.partition.eof": False,
             "partition.assignment.strategy": "range",
             "max.poll.interval.ms": 86_400_000,
-            "queued.min.messages": 20_000,
+            # Every partition's records wait in one queue; it is short, so that a customer with little to say
+            # is not behind all that another one has piled up.
+            "queued.min.messages": 1000,
             "queued.max.messages.kbytes": 8192,
+            # How soon Kafka is asked again after a full queue; the client's own second would starve us.
+            "fetch.queue.backoff.ms": 5,
+            "fetch.message.max.bytes": 128 * 1024,
+            "fetch.max.bytes": 1024 * 1024,
             "fetch.wait.max.ms": 100,
             "log_level": 2,
         }
@@ -104,13 +111,18 @@ class Source:
 
     def owned(self, partitions: set[int]) -> set[int]:
         """Which of the topic's partitions this consumer reads."""
-        return partitions & self._group_partitions if self._shared else partitions
+        return partitions & self._group_partitions if self.shared else partitions
 
     def assignment_changed(self) -> bool:
         """Whether the group has given or taken partitions since the last call."""
         changed = self._changed.is_set()
         self._changed.clear()
         return changed
+
+    def moved(self, offsets: Mapping[int, int]) -> bool:
+        """Whether the ledger stands elsewhere than this consumer, all of whose batches are committed: a
+        replay set it back."""
+        return any(offsets.get(partition, stands) != stands for partition, stands in self._expected.items())
 
     def position(self, offsets: Mapping[int, tuple[int, int]]) -> None:
         """Read on from these (offset, leader epoch) by partition, and from nothing else."""
@@ -129,20 +141,20 @@ class Source:
 
         Empty when none came, also while Kafka is away. Raises MismatchError for a hole.
         """
-        gathered: list[Record] = []
-        size = 0
+        gathered: dict[int, list[Record]] = {}
+        count = size = 0
         deadline = time.monotonic() + seconds
-        while len(gathered) < most and size < most_bytes:
+        while count < most and size < most_bytes:
             left = deadline - time.monotonic()
             if left <= 0:
                 break
-            for message in self._consumer.consume(min(_CHUNK, most - len(gathered)), timeout=left):
+            for message in self._consumer.consume(min(_CHUNK, most - count), timeout=left):
                 record = self._record(message)
                 if record is not None:
-                    gathered.append(record)
+                    gathered.setdefault(record.partition, []).append(record)
+                    count += 1
                     size += len(record.value)
-        gathered.sort(key=lambda record: (record.partition, record.offset))
-        return gathered
+        return [record for _, records in sorted(gathered.items()) for record in records]
 
     def _record(self, message: Message) -> Record | None:
         error = message.error()
@@ -164,14 +176,13 @@ class Source:
                 "migrate`"
             )
         self._expected[partition] = offset + 1
-        headers = tuple((name, value) for name, value in message.headers() or ())
         epoch = message.leader_epoch()
         return Record(
             partition,
             offset,
             -1 if epoch is None else epoch,
             from_micros(millis * 1000),
-            headers,
+            tuple(cast("_Pairs", message.headers() or ())),
             message.value() or b"",
         )
 

@@ -3,16 +3,20 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from functools import lru_cache
+from typing import Final, TypeAlias
 from uuid import UUID
 
+from fleetmeter_rules.boundary import certain
 from fleetmeter_rules.conservation import Counters
+from fleetmeter_rules.instant import EPOCH
 from fleetmeter_wire.message import Decoded, Refusal
 from fleetmeter_workers.consumer.plan import Plan
 from fleetmeter_workers.consumer.record import Message, Record
 from fleetmeter_workers.consumer.settle import Fate, Settled
+from fleetmeter_workers.ledger.late_usage import LateRow
 from fleetmeter_workers.ledger.offsets import PartitionOffset
 from fleetmeter_workers.ledger.periods import PeriodCount
 from fleetmeter_workers.ledger.quarantine import WHOLE_RECORD, QuarantineRow
@@ -20,18 +24,27 @@ from fleetmeter_workers.ledger.usage import HourKey, HourSum
 
 _NOTHING: Final = HourSum(0, 0, Decimal(0))
 _COLUMN: Final = {Fate.BILLED: "events", Fate.DUPLICATE: "duplicates", Fate.QUARANTINED: "quarantined"}
+_Certainty: TypeAlias = dict[tuple[int, int], tuple[datetime, datetime]]
+"""By match and uncertainty in seconds: where in the period an event is in no doubt."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What the transaction adds. `counters` are by partition; a record that is read again counts in none."""
+    """What the transaction adds. `counters` are by partition; a record that is read again counts in none.
+
+    `boundaries`: the period id and the key of each billed event that may have happened in a neighbouring
+    period.
+    """
 
     hours: dict[HourKey, HourSum] = field(default_factory=dict[HourKey, HourSum])
     duplicates: Counter[tuple[int, datetime]] = field(default_factory=Counter[tuple[int, datetime]])
     periods: dict[int, PeriodCount] = field(default_factory=dict[int, PeriodCount])
     counters: dict[int, Counters] = field(default_factory=dict[int, Counters])
     quarantine: list[QuarantineRow] = field(default_factory=list[QuarantineRow])
+    boundaries: list[tuple[int, bytes]] = field(default_factory=list[tuple[int, bytes]])
     reasons: Counter[str] = field(default_factory=Counter[str])
+    late_usage: list[LateRow] = field(default_factory=list[LateRow])
+    reopenings: dict[tuple[int, int], datetime] = field(default_factory=dict[tuple[int, int], datetime])
 
 
 def count(
@@ -42,10 +55,15 @@ def count(
     fates: dict[int, Counter[str]] = {partition: Counter() for partition in starts}
     periods: dict[int, Counter[str]] = defaultdict(Counter)
     kept: set[tuple[int, int]] = set()
+    certainty: _Certainty = {}
     for one in settled:
         record = one.verdict.candidate.message.record
         if one.fate is Fate.BILLED:
             _add_usage(tally, one)
+            if one.verdict.revision != 1:
+                _add_late(tally, one)
+            if _in_doubt(one, certainty):
+                _add_boundary(tally, one, periods)
         elif one.fate is Fate.QUARANTINED:
             place = (record.partition, record.offset)
             tally.quarantine.append(_set_aside(one, topic_id, whole=place not in kept))
@@ -101,6 +119,52 @@ def _add_usage(tally: Tally, one: Settled) -> None:
     tally.hours[key] = HourSum(events + 1, late + one.verdict.late, quantity + candidate.quantity)
 
 
+def _add_late(tally: Tally, one: Settled) -> None:
+    """What a late event is besides its row: an entry of the period that it belongs to, or a date of an
+    amendment."""
+    verdict, candidate = one.verdict, one.verdict.candidate
+    if one.period_id is None or candidate.event_at is None or candidate.metric_id is None:
+        return
+    if verdict.due_at is not None:
+        tally.reopenings.setdefault((one.period_id, verdict.revision), verdict.due_at)
+    if verdict.belongs_to is not None:
+        tally.late_usage.append(
+            LateRow(
+                key=candidate.key,
+                canonical=candidate.canonical or b"",
+                device_id=candidate.device_id,
+                metric_id=candidate.metric_id,
+                quantity=candidate.quantity,
+                event_at=candidate.event_at,
+                received_at=candidate.received_at,
+                period_id=verdict.belongs_to,
+                booked_period_id=one.period_id,
+            )
+        )
+
+
+def _in_doubt(one: Settled, certainty: _Certainty) -> bool:
+    """Whether the event is billed by the first invoice of the period that holds its time, and may have
+    happened outside it."""
+    candidate = one.verdict.candidate
+    at, match = candidate.event_at, candidate.match
+    if at is None or match is None or one.verdict.revision != 1:
+        return False
+    # The book hands out one object a period, so that a batch asks this once a period and uncertainty.
+    key = (id(match), candidate.uncertainty)
+    if key not in certainty:
+        certainty[key] = certain(timedelta(seconds=candidate.uncertainty), match.period.bounds)
+    since, until = certainty[key]
+    return not since <= at < until
+
+
+def _add_boundary(tally: Tally, one: Settled, periods: dict[int, Counter[str]]) -> None:
+    if one.period_id is None:
+        raise AssertionError("a billed event has a period")
+    tally.boundaries.append((one.period_id, one.verdict.candidate.key))
+    periods[one.period_id]["boundary"] += 1
+
+
 def _add_count(tally: Tally, one: Settled, periods: dict[int, Counter[str]]) -> None:
     if one.reason is not None:
         tally.reasons[one.reason] += 1
@@ -115,7 +179,14 @@ def _add_count(tally: Tally, one: Settled, periods: dict[int, Counter[str]]) -> 
 
 
 def _hour(instant: datetime) -> datetime:
-    return instant.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    """The hour that the instant lies in, in UTC."""
+    since = instant - EPOCH
+    return _hour_at(since.days * 24 + since.seconds // 3600)
+
+
+@lru_cache(maxsize=4096)
+def _hour_at(hours: int) -> datetime:
+    return EPOCH + timedelta(hours=hours)
 
 
 def _set_aside(one: Settled, topic_id: UUID, *, whole: bool) -> QuarantineRow:
@@ -131,6 +202,7 @@ def _set_aside(one: Settled, topic_id: UUID, *, whole: bool) -> QuarantineRow:
         device_id=candidate.device_id,
         period_id=one.period_id,
         late=one.verdict.late,
+        resolution=one.verdict.resolution if one.reason == one.verdict.reason else None,
     )
 
 

@@ -1,7 +1,7 @@
 """Columns of a batch as Postgres arrays in binary form: many rows in one statement."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
 from struct import Struct
@@ -21,7 +21,6 @@ _INT2: Final = Struct(">ih").pack
 _INT4: Final = Struct(">ii").pack
 _INT8: Final = Struct(">iq").pack
 _POSTGRES_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 _UUID_HEAD: Final = b"\x00\x00\x00\x10"
 _TRUE: Final = b"\x00\x00\x00\x01\x01"
 _FALSE: Final = b"\x00\x00\x00\x01\x00"
@@ -70,9 +69,16 @@ _decimal = DecimalBinaryDumper(Decimal)
 
 
 @lru_cache(maxsize=4096)
-def _numeric(value: Decimal) -> bytes:
+def number(value: Decimal) -> bytes:
+    """A decimal behind its length, in Postgres' binary form."""
     data = bytes(_decimal.dump(value) or b"")
     return _LENGTH(len(data)) + data
+
+
+def micros(value: datetime) -> int:
+    """An aware datetime as microseconds since 2000, as Postgres counts."""
+    since = value - _POSTGRES_EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 class Arrays:
@@ -87,11 +93,7 @@ class Arrays:
     def instants(values: Sequence[datetime | None]) -> _Array:
         """Aware datetimes, to the microsecond."""
         return _Instants(
-            (
-                _NULL if value is None else _INT8(8, (value - _POSTGRES_EPOCH) // _MICROSECOND)
-                for value in values
-            ),
-            len(values),
+            (_NULL if value is None else _INT8(8, micros(value)) for value in values), len(values)
         )
 
     @staticmethod
@@ -112,7 +114,7 @@ class Arrays:
     @staticmethod
     def numerics(values: Sequence[Decimal | None]) -> _Array:
         """Exact decimals."""
-        return _Numerics((_NULL if value is None else _numeric(value) for value in values), len(values))
+        return _Numerics((_NULL if value is None else number(value) for value in values), len(values))
 
     @staticmethod
     def byte_strings(values: Sequence[bytes | None]) -> _Array:

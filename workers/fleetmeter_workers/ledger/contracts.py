@@ -1,7 +1,7 @@
 """Contract versions as the ledger keeps them, and the files that were refused."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from psycopg.types.json import Jsonb
@@ -60,6 +60,30 @@ def all_versions(connection: Connection) -> dict[str, tuple[Version, ...]]:
             *found.get(contract, ()),
             Version(version, loaded_at, Contract.model_validate(document)),
         )
+    return found
+
+
+def of_customers(connection: Connection, customers: Iterable[str]) -> dict[str, tuple[Version, ...]]:
+    """Every version of the contracts that these customers have or had, oldest first, by contract code."""
+    rows = connection.execute(
+        "SELECT DISTINCT contract FROM fleetmeter.contract_version JOIN fleetmeter.customer "
+        "USING (customer_id) WHERE code = ANY(%s)",
+        (sorted(set(customers)),),
+    ).fetchall()
+    return versions_of(connection, (contract for (contract,) in rows))
+
+
+def versions_of(connection: Connection, codes: Iterable[str]) -> dict[str, tuple[Version, ...]]:
+    """Every version of these contracts, oldest first, by contract code."""
+    rows = connection.execute(
+        "SELECT contract, version, loaded_at, document FROM fleetmeter.contract_version "
+        "WHERE contract = ANY(%s) ORDER BY contract, version",
+        (sorted(set(codes)),),
+    ).fetchall()
+    found: dict[str, tuple[Version, ...]] = {}
+    for contract, version, loaded_at, document in rows:
+        known = found.get(contract, ())
+        found[contract] = (*known, Version(version, loaded_at, Contract.model_validate(document)))
     return found
 
 

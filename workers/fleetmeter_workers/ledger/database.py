@@ -31,6 +31,8 @@ NOT_MIGRATED = (
 
 def reason(error: BaseException) -> str:
     """One line that says why a database error came, for logs and probes."""
+    if isinstance(error, psycopg.Error) and error.diag.message_primary:
+        return error.diag.message_primary
     lines = str(error).strip().splitlines()
     return lines[-1] if lines else type(error).__name__
 

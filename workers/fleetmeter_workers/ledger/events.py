@@ -1,10 +1,13 @@
 """Events: one row an identity for ever; merged by the batch, summed and listed for the seal."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from operator import attrgetter
 from typing import Final
+
+import msgspec
 
 from fleetmeter_workers.ledger.arrays import Arrays
 from fleetmeter_workers.ledger.database import Connection
@@ -13,10 +16,9 @@ BILLED: Final = 0
 SET_ASIDE: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
-class EventRow:
+class EventRow(msgspec.Struct, frozen=True, gc=False):
     """A row to be; `key` and `fingerprint` are 16 bytes, `uncertainty` is in seconds. A row set aside may
-    lack what could not be decided."""
+    lack what could not be decided. `evidence` is a number of rules/time_evidence."""
 
     key: bytes
     event_at: datetime | None
@@ -32,10 +34,10 @@ class EventRow:
     late: bool
     quantity: Decimal | None
     canonical: bytes
+    evidence: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class KnownEvent:
+class KnownEvent(msgspec.Struct, frozen=True, gc=False):
     """What decides about another copy of an identity: the first one's content and period."""
 
     fingerprint: bytes
@@ -55,24 +57,14 @@ class DeviceSum:
     last_event: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class BilledEvent:
-    """A billed event as the snapshot's digest sees it."""
-
-    alias: str
-    event_id: str
-    metric: str
-    quantity: Decimal
-    event_at: datetime
-
-
 _MERGE: Final = (
     "INSERT INTO fleetmeter.event (event_key, event_at, received_at, fingerprint, device_id, period_id, "
     "uncertainty, "
-    "metric_id, verdict, time_method, revision, late, quantity, canonical) "
+    "metric_id, verdict, time_method, revision, late, quantity, canonical, evidence) "
     "SELECT * FROM unnest(%b::uuid[], %b::timestamptz[], %b::timestamptz[], %b::uuid[], %b::int4[], "
     "%b::int4[], %b::int4[], "
-    "%b::int2[], %b::int2[], %b::int2[], %b::int2[], %b::bool[], %b::numeric[], %b::bytea[]) "
+    "%b::int2[], %b::int2[], %b::int2[], %b::int2[], %b::bool[], %b::numeric[], %b::bytea[], "
+    "%b::int2[]) "
     "ON CONFLICT (event_key) DO NOTHING RETURNING uuid_send(event_key)"
 )
 
@@ -84,7 +76,7 @@ def merge(connection: Connection, rows: Sequence[EventRow]) -> set[bytes]:
     """
     if not rows:
         return set()
-    ordered = sorted(rows, key=lambda row: row.key)
+    ordered = sorted(rows, key=attrgetter("key"))
     columns = (
         Arrays.uuids([row.key for row in ordered]),
         Arrays.instants([row.event_at for row in ordered]),
@@ -100,10 +92,25 @@ def merge(connection: Connection, rows: Sequence[EventRow]) -> set[bytes]:
         Arrays.booleans([row.late for row in ordered]),
         Arrays.numerics([row.quantity for row in ordered]),
         Arrays.byte_strings([row.canonical for row in ordered]),
+        Arrays.smallints([row.evidence for row in ordered]),
     )
     with connection.cursor(binary=True) as cursor:
         cursor.execute(_MERGE, columns)
         return {bytes(row[0]) for row in cursor.fetchall()}
+
+
+def last_keys(connection: Connection, prefixes: Iterable[bytes]) -> dict[bytes, bytes]:
+    """The largest key that begins with each of these eight bytes; eight bytes and zeros where none does."""
+    wanted = sorted(prefixes)
+    lowest = [prefix + bytes(8) for prefix in wanted]
+    with connection.cursor(binary=True) as cursor:
+        cursor.execute(
+            "SELECT uuid_send(least), uuid_send(coalesce((SELECT event_key FROM fleetmeter.event "
+            "WHERE event_key BETWEEN least AND most ORDER BY event_key DESC LIMIT 1), least)) "
+            "FROM unnest(%b::uuid[], %b::uuid[]) AS wanted (least, most)",
+            (Arrays.uuids(lowest), Arrays.uuids([prefix + b"\xff" * 8 for prefix in wanted])),
+        )
+        return {bytes(least)[:8]: bytes(last) for least, last in cursor.fetchall()}
 
 
 def known(connection: Connection, keys: Iterable[bytes]) -> dict[bytes, KnownEvent]:
@@ -120,25 +127,13 @@ def known(connection: Connection, keys: Iterable[bytes]) -> dict[bytes, KnownEve
 
 def device_sums(connection: Connection, period_id: int) -> list[DeviceSum]:
     """Billed usage of the period by device and metric, summed from the rows."""
+    # By numbers before the names are looked up: the planner knows nothing about a view's columns.
     rows = connection.execute(
-        "SELECT alias, code, sum(quantity), count(*), min(event_at), max(event_at) FROM fleetmeter.event "
-        "JOIN fleetmeter.device USING (device_id) JOIN fleetmeter.metric USING (metric_id) "
-        "WHERE period_id = %s AND verdict = 0 GROUP BY alias, code",
+        "SELECT alias, code, quantity, events, first_event, last_event FROM ("
+        "SELECT device_id, metric_id, sum(quantity) AS quantity, count(*) AS events, "
+        "min(event_at) AS first_event, max(event_at) AS last_event FROM fleetmeter.booked_event "
+        "WHERE period_id = %s GROUP BY device_id, metric_id) AS own "
+        "JOIN fleetmeter.device USING (device_id) JOIN fleetmeter.metric USING (metric_id)",
         (period_id,),
     ).fetchall()
     return [DeviceSum(*row) for row in rows]
-
-
-def billed(connection: Connection, period_id: int) -> Iterator[BilledEvent]:
-    """The period's billed events by alias and event id, both as UTF-8 bytes; inside a transaction."""
-    with connection.cursor(name="billed") as cursor:
-        cursor.itersize = 10_000
-        cursor.execute(
-            "SELECT * FROM (SELECT alias, fleetmeter.event_id(uid, event_key, canonical) AS event_id, code, "
-            "quantity, event_at FROM fleetmeter.event JOIN fleetmeter.device USING (device_id) "
-            "JOIN fleetmeter.metric USING (metric_id) WHERE period_id = %s AND verdict = 0) AS billed "
-            'ORDER BY alias COLLATE "C", event_id COLLATE "C"',
-            (period_id,),
-        )
-        for row in cursor:
-            yield BilledEvent(*row)

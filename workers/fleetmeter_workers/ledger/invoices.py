@@ -9,7 +9,7 @@ from fleetmeter_workers.ledger.database import Connection
 
 @dataclass(frozen=True, slots=True)
 class InvoiceRow:
-    """An invoice without its document."""
+    """An invoice without its document; `amends` is the number of the version before."""
 
     number: str
     contract: str
@@ -21,11 +21,13 @@ class InvoiceRow:
     events: int
     sha256: bytes
     issued_on: date
+    amends: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class NewInvoice:
-    """An invoice to be written; `document` is its canonical JSON."""
+    """An invoice to be written; `document` is its canonical JSON, `revision` that of the rows that it bills,
+    `amends` the number of the version before."""
 
     number: str
     contract: str
@@ -38,6 +40,8 @@ class NewInvoice:
     document: bytes
     sha256: bytes
     issued_on: date
+    revision: int = 1
+    amends: str | None = None
 
 
 def next_number(connection: Connection, series: str) -> str:
@@ -56,8 +60,8 @@ def add(connection: Connection, new: NewInvoice) -> None:
     """Write the invoice; its customer is its contract period's."""
     connection.execute(
         "INSERT INTO fleetmeter.invoice (number, contract, period_id, version, customer_id, billing_period, "
-        "currency, total, events, sha256, document, issued_on) "
-        "SELECT %s, %s, period_id, %s, customer_id, %s, %s, %s, %s, %s, %s, %s "
+        "currency, total, events, sha256, document, issued_on, revision, amends) "
+        "SELECT %s, %s, period_id, %s, customer_id, %s, %s, %s, %s, %s, %s, %s, %s, %s "
         "FROM fleetmeter.contract_period WHERE period_id = %s",
         (
             new.number,
@@ -70,6 +74,8 @@ def add(connection: Connection, new: NewInvoice) -> None:
             new.sha256,
             new.document,
             new.issued_on,
+            new.revision,
+            new.amends,
             new.period_id,
         ),
     )
@@ -84,8 +90,8 @@ def listed(
 ) -> list[InvoiceRow]:
     """Invoices by number, `limit` of them after `after`; of one contract or billing period if given."""
     rows = connection.execute(
-        "SELECT number, contract, version, code, billing_period, currency, total, events, sha256, issued_on "
-        "FROM fleetmeter.invoice JOIN fleetmeter.customer USING (customer_id) "
+        "SELECT number, contract, version, code, billing_period, currency, total, events, sha256, issued_on, "
+        "amends FROM fleetmeter.invoice JOIN fleetmeter.customer USING (customer_id) "
         "WHERE (%(contract)s::text IS NULL OR contract = %(contract)s) "
         "AND (%(period)s::text IS NULL OR billing_period = %(period)s) "
         "AND number > %(after)s ORDER BY number LIMIT %(limit)s",
@@ -102,10 +108,25 @@ def document(connection: Connection, number: str) -> bytes | None:
     return None if row is None else bytes(row[0])
 
 
-def of_period(connection: Connection, period_id: int) -> list[tuple[int, bytes, bytes]]:
-    """(version, document, sha256) of the contract period's invoices, oldest first."""
+@dataclass(frozen=True, slots=True)
+class SealedInvoice:
+    """An invoice as it was sealed: its document, and the revision of the rows that it bills."""
+
+    number: str
+    version: int
+    revision: int
+    document: bytes
+    sha256: bytes
+
+
+def of_period(connection: Connection, period_id: int) -> list[SealedInvoice]:
+    """The contract period's invoices, oldest first."""
     rows = connection.execute(
-        "SELECT version, document, sha256 FROM fleetmeter.invoice WHERE period_id = %s ORDER BY version",
+        "SELECT number, version, revision, document, sha256 FROM fleetmeter.invoice WHERE period_id = %s "
+        "ORDER BY version",
         (period_id,),
     ).fetchall()
-    return [(version, bytes(text), bytes(digest)) for version, text, digest in rows]
+    return [
+        SealedInvoice(number, version, revision, bytes(text), bytes(digest))
+        for number, version, revision, text, digest in rows
+    ]

@@ -15,6 +15,7 @@ from confluent_kafka.admin import (
 )
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
+from fleetmeter_workers import topic_rights
 from fleetmeter_workers.ledger import migrations
 from fleetmeter_workers.ledger.database import AWAY, Connection, connect, reason
 from fleetmeter_workers.settings import KafkaSettings, Settings, load_settings, read_region
@@ -76,7 +77,7 @@ def _await_postgres(deadline: float, log: Any) -> Connection:
 
 
 def ensure_topic(settings: Settings, deadline: float, log: Any) -> None:
-    """Make the topic, or bring its partitions, retention and timestamp type to what the region says.
+    """Make the topic, or bring its partitions, retention, timestamp type and rights to what the region says.
 
     Raises EngineAwayError when Kafka does not answer in time. Partitions are never removed: Kafka cannot.
     """
@@ -93,6 +94,7 @@ def ensure_topic(settings: Settings, deadline: float, log: Any) -> None:
     while True:
         try:
             _shape_topic(admin, topic, partitions, wanted, log)
+            log.info("rights ready", rights=topic_rights.grant(admin, topic))
         except KafkaException as error:
             if time.monotonic() > deadline:
                 raise EngineAwayError(f"Kafka: {error.args[0].str()}") from None

@@ -89,6 +89,14 @@ def metric_ids(connection: Connection, metrics: Sequence[tuple[str, str, str]]) 
     return dict(rows.fetchall())
 
 
+def find_metrics(connection: Connection, codes: Iterable[str]) -> dict[str, int]:
+    """The ids of these metrics, as far as they are known."""
+    rows = connection.execute(
+        "SELECT code, metric_id FROM fleetmeter.metric WHERE code = ANY(%s)", (sorted(set(codes)),)
+    )
+    return dict(rows.fetchall())
+
+
 def change_number(connection: Connection) -> int:
     """A number that is larger after every change of devices, owners, contracts or backfills."""
     row = connection.execute("SELECT number FROM fleetmeter.registry_change").fetchone()

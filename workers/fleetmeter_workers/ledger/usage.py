@@ -12,7 +12,8 @@ HourKey: TypeAlias = tuple[int, int, datetime]
 
 
 class HourSum(NamedTuple):
-    """What was billed in an hour."""
+    """What was billed in an hour. Of a metric that is read, a register or a level, `quantity` is the sum of
+    the readings: it proves the rows complete, and is no amount."""
 
     events: int
     late: int
