@@ -263,10 +263,63 @@ def test_late_usage_says_what_the_contract_says() -> None:
         assert words in _Text(_render(_invoice(period=period))).text
 
 
-def test_adjustments_name_the_period_they_belong_to() -> None:
-    adjustment = {"description": "Late usage", "amount": "0.12", "billingPeriod": "eu-202305"}
-    text = _Text(_render(_invoice(adjustments=[adjustment], total="7.51"))).text
-    assert "Late usage belongs to eu-202305 €0.12 Total €7.51" in text
+def _adjustment(**changes: Any) -> dict[str, Any]:
+    adjustment: dict[str, Any] = {
+        "billingPeriod": "eu-202305",
+        "contract": "acme-1",
+        "invoice": "EU-000004",
+        "start": "2023-04-30T22:00:00Z",
+        "end": "2023-05-31T22:00:00Z",
+        "planVersion": "2023-01",
+        "charge": "messages",
+        "description": "Device messages",
+        "metric": "messages",
+        "unit": "message",
+        "measure": "Quantity",
+        "quantity": "12",
+        "bookedQuantity": "988",
+        "bookedAmount": "9.88",
+        "events": 12,
+        "devices": 1,
+        "exact": "0.12",
+        "amount": "0.12",
+        "byDevice": [_share("hut-door", "12", "0.12")],
+    }
+    return adjustment | changes
+
+
+def test_late_usage_names_its_month_and_what_was_invoiced_of_it() -> None:
+    idle = _adjustment(description="Active devices", measure="ActiveDevices", quantity="0", amount="0.00")
+    late = [_adjustment(), idle, _adjustment(quantity="-2", amount="-0.02", byDevice=[])]
+    text = _Text(_render(_invoice(adjustments=late, total="7.49"))).text
+    for words in (
+        "Device messages, May 2023 12 messages €0.12",
+        "Received late, after invoice EU-000004 · 12 events from 1 device · at prices of version 2023-01",
+        "Invoiced before 988 messages €9.88 With this usage 1,000 messages €10.00",
+        "Device messages, May 2023 −2 messages −€0.02 Taken back",
+        "Charges of this period €7.39 Earlier periods €0.10 Total €7.49",
+        "Device messages, May 2023 · the devices add up to the charge",
+    ):
+        assert words.replace("−", "\N{MINUS SIGN}") in text, words
+    assert "Active devices" not in text
+
+
+def test_an_amended_invoice_credits_what_it_replaces() -> None:
+    amends = {"number": "EU-000004", "version": 1, "issueDate": "2023-07-04", "amount": "7.39"}
+    more = _invoice(version=2, revision=2, amends=amends, subtotal="7.51", total="0.12")
+    text = _Text(_render(more)).text
+    for words in (
+        "Amended invoice Invoice number EU-000006",
+        "Amends invoice EU-000004 of 4 July 2023",
+        "€0.12 more for June 2023",
+        "Charges, as amended €7.51 Charges of EU-000004, credited \N{MINUS SIGN}€7.39 Difference €0.12",
+        "Invoice EU-000004 itself stays as it was sent.",
+    ):
+        assert words in text, words
+    less = _Text(_render(more | {"subtotal": "7.00", "total": "-0.39"})).text
+    assert "€0.39 less for June 2023" in less
+    assert "€0.39 will be credited to you; there is nothing to pay." in less
+    assert "IBAN" not in less
 
 
 def test_what_is_no_invoice_is_refused_by_name() -> None:

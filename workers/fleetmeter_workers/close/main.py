@@ -1,16 +1,19 @@
 """The close Job: seals the contract periods of one billing period, in contract order."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from fleetmeter_rules.calendar import billing_periods, calendar_of, period_name
+from fleetmeter_rules.conservation import violations
 from fleetmeter_workers.close import readiness
+from fleetmeter_workers.close.late import NotYetError
 from fleetmeter_workers.close.plans import DataError, load_plans, load_seller
-from fleetmeter_workers.close.seal import Book, seal
-from fleetmeter_workers.ledger import contracts, periods, registry
+from fleetmeter_workers.close.seal import Book, amend, seal
+from fleetmeter_workers.ledger import contracts, periods, registry, reopenings
 from fleetmeter_workers.ledger.contract_book import ContractBook
 from fleetmeter_workers.ledger.database import AWAY, NOT_MIGRATED, RETRY, Connection, connect, reason
 from fleetmeter_workers.ledger.periods import ContractPeriod
@@ -26,9 +29,11 @@ _SECOND: Final = 1.0
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run came to: invoices written, periods verified, why others wait or cannot be sealed."""
+    """What a run came to: invoices written and amended, periods verified, why others wait or cannot be
+    sealed."""
 
     sealed: int = 0
+    amended: int = 0
     verified: int = 0
     waiting: list[str] = field(default_factory=list[str])
     faults: list[str] = field(default_factory=list[str])
@@ -47,7 +52,8 @@ class Outcome:
             return self.faults[0]
         if self.waiting:
             return self.waiting[0]
-        return f"final: {self.sealed} invoices written, {self.verified} verified"
+        amended = f" {self.amended} amended," if self.amended else ""
+        return f"final: {self.sealed} invoices written,{amended} {self.verified} verified"
 
 
 def run(billing_period: str) -> int:
@@ -65,7 +71,7 @@ def run(billing_period: str) -> int:
         except (QueueAwayError, *AWAY, *NOT_MIGRATED) as error:
             part = "Kafka" if isinstance(error, QueueAwayError) else "Postgres"
             if time.monotonic() > deadline:
-                outcome = Outcome(waiting=[f"EngineAway: {part} did not answer"])
+                outcome = Outcome(waiting=[_missing(part, error)])
                 break
             log.warning(
                 "waiting", part=part, reason=reason(error), seconds_left=round(deadline - time.monotonic())
@@ -73,6 +79,12 @@ def run(billing_period: str) -> int:
             time.sleep(_SECOND)
     _tell(settings, outcome, billing_period, log)
     return outcome.status
+
+
+def _missing(part: str, error: Exception) -> str:
+    if isinstance(error, NOT_MIGRATED):
+        return f"SchemaNotMigrated: {reason(error)}; see the migrations Job"
+    return f"EngineAway: {part} did not answer"
 
 
 def _tell(settings: Settings, outcome: Outcome, billing_period: str, log: Any) -> None:
@@ -83,6 +95,7 @@ def _tell(settings: Settings, outcome: Outcome, billing_period: str, log: Any) -
         status=outcome.status,
         message=outcome.line,
         sealed=outcome.sealed,
+        amended=outcome.amended,
         verified=outcome.verified,
         waiting=len(outcome.waiting),
         faults=len(outcome.faults),
@@ -100,12 +113,20 @@ def _close(settings: Settings, billing_period: str, log: Any) -> Outcome:
     with connect("close") as connection:
         book = Book(region, ContractBook(region, contracts.all_versions(connection)), plans, seller)
         progress = readiness.look(connection, queue, region)
+        _check_conservation(progress)
         if not _started(book, billing_period, progress):
             raise DataError(f"{billing_period} is no billing period of this region, or has not begun")
         if not len(book.contracts):
             return Outcome(waiting=["ContractsMissing: no contract is loaded"])
         rows = _ensure_rows(connection, book, billing_period, progress)
         return _seal_all(connection, book, rows, progress, queue, log)
+
+
+def _check_conservation(progress: readiness.Progress) -> None:
+    """Raises DataError where a partition's counters do not add up: something was lost or invented."""
+    for partition, row in sorted(progress.stored.items()):
+        for law in violations(row.counters):
+            raise DataError(f"partition {partition}: {law}; restore the ledger: nothing is sealed on it")
 
 
 def _started(book: Book, billing_period: str, progress: readiness.Progress) -> bool:
@@ -137,32 +158,66 @@ def _seal_all(
     queue: Queue,
     log: Any,
 ) -> Outcome:
-    """Seal what can be sealed; neither a hold nor bad data of one contract stops another."""
+    """Seal what can be sealed; neither a hold nor bad data of one contract stops another.
+
+    Where all are final and some are to be amended, the others are left alone.
+    """
     outcome = Outcome()
+    due = {each.period_id for each in reopenings.pending(connection) if each.due_at <= progress.now}
+    if all(row.phase == "final" for row in rows) and any(row.period_id in due for row in rows):
+        rows = [row for row in rows if row.period_id in due]
     for place, row in enumerate(rows, start=1):
+        told = log.bind(contract_period=row.period_id, place=place, of=len(rows))
         if row.phase != "final":
             ready = readiness.judge(progress, queue, row.starts_at, row.ends_at, row.cutoff_at)
+            if ready.sealable:
+                ready = readiness.awaited(connection, book.contracts, row)
             if not ready.sealable:
                 outcome.waiting.append(f"{ready.waiting_for}: {ready.message}")
                 continue
         try:
-            number = _seal(connection, book, row.period_id)
+            _close_one(connection, book, row, progress, queue, outcome, told)
+        except NotYetError as error:
+            outcome.waiting.append(str(error))
         except DataError as error:
             outcome.faults.append(str(error))
-            log.error("cannot seal", contract_period=row.period_id, error=str(error))
-            continue
-        if number is None:
-            outcome.verified += 1
-        else:
-            outcome.sealed += 1
-            log.info("sealed", contract_period=row.period_id, number=number, place=place, of=len(rows))
+            told.error("cannot seal", error=str(error))
     return outcome
 
 
-def _seal(connection: Connection, book: Book, period_id: int) -> str | None:
-    """Seal one; a closer that met a consumer in a circle simply tries again."""
+def _close_one(
+    connection: Connection,
+    book: Book,
+    row: ContractPeriod,
+    progress: readiness.Progress,
+    queue: Queue,
+    outcome: Outcome,
+    log: Any,
+) -> None:
+    """Seal or verify one contract period, then every amendment of it that is due."""
+    number = _again(lambda: seal(connection, book, row.period_id))
+    if number is None:
+        outcome.verified += 1
+    else:
+        outcome.sealed += 1
+        log.info("sealed", number=number)
+    while due := reopenings.next_of(connection, row.period_id):
+        ready = readiness.judge(progress, queue, row.starts_at, row.ends_at, due.due_at)
+        if not ready.sealable:
+            # Until it is due the last version stands; afterwards the period waits for what is still read.
+            if progress.now >= due.due_at:
+                outcome.waiting.append(f"{ready.waiting_for}: {ready.message}")
+            return
+        amended = _again(partial(amend, connection, book, due))
+        if amended is not None:
+            outcome.amended += 1
+            log.info("amended", number=amended, revision=due.revision)
+
+
+def _again(sealing: Callable[[], str | None]) -> str | None:
+    """Do it; a closer that met a consumer in a circle simply tries again."""
     while True:
         try:
-            return seal(connection, book, period_id)
+            return sealing()
         except RETRY:
             time.sleep(0.1)

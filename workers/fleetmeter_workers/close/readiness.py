@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fleetmeter_api.region import Region
-from fleetmeter_rules.seal import BackfillHold, PartitionProgress, Readiness, sealable
-from fleetmeter_workers.ledger import backfills, offsets
+from fleetmeter_rules.seal import BackfillHold, PartitionProgress, Readiness, awaits_an_older, sealable
+from fleetmeter_workers.ledger import backfills, completeness, doubts, offsets
+from fleetmeter_workers.ledger.contract_book import ContractBook
 from fleetmeter_workers.ledger.database import Connection
 from fleetmeter_workers.ledger.offsets import PartitionOffset
+from fleetmeter_workers.ledger.periods import ContractPeriod
 from fleetmeter_workers.queue import Queue
 
 
@@ -50,6 +52,23 @@ def judge(progress: Progress, queue: Queue, start: datetime, end: datetime, cut_
         if found.sealable:
             found = sealable(start, end, cut_off, progress.now, partitions, hold)
     return found
+
+
+def awaited(connection: Connection, contracts: ContractBook, period: ContractPeriod) -> Readiness:
+    """Whether the contract period, complete by the queue, still waits for usage that its devices counted, or
+    for a person to look at it."""
+    version = contracts.version(period.contract, period.cutoff_at)
+    # The region API looks as well, again and again; here it must be sure only where the seal depends on it.
+    if version.contract.incomplete_usage == "Hold" or not completeness.was_looked_at(connection, period):
+        terms = contracts.terms(period.contract, period.cutoff_at)
+        completeness.look(connection, period, completeness.window_of(terms, period))
+    own = doubts.of_period(connection, period.period_id).awaits([version])
+    if not own.sealable:
+        return own
+    for earlier in doubts.earlier(connection, period.contract, period.starts_at):
+        if not earlier.awaits([contracts.version(period.contract, earlier.cutoff_at)]).sealable:
+            return awaits_an_older(earlier.billing_period)
+    return own
 
 
 def _holds(connection: Connection, region: Region) -> tuple[BackfillHold, ...]:

@@ -2,26 +2,27 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from fleetmeter_api.contract import Seller
-from fleetmeter_api.plan import PlanDocument
+from fleetmeter_api.contract import Contract, Seller
+from fleetmeter_api.plan import PlanDocument, PlanVersion
 from fleetmeter_api.region import Region
-from fleetmeter_rules.calendar import Bounds
 from fleetmeter_rules.contracts import Terms
-from fleetmeter_rules.invoice import DeviceUsage, Heading, Invoice, Snapshot, canonical_bytes, draw_up
+from fleetmeter_rules.invoice import Amends, Heading, Invoice, canonical_bytes, draw_up
 from fleetmeter_rules.pricing import version_for
-from fleetmeter_rules.seal import Digest, SealedRow
+from fleetmeter_workers.close.late import late_periods
+from fleetmeter_workers.close.period_rows import bounds_of, own_usage, reconcile, snapshot
 from fleetmeter_workers.close.plans import DataError
-from fleetmeter_workers.ledger import events, invoices, periods, usage
+from fleetmeter_workers.ledger import invoices, late_usage, periods
 from fleetmeter_workers.ledger.contract_book import ContractBook
 from fleetmeter_workers.ledger.database import Connection
-from fleetmeter_workers.ledger.events import DeviceSum
-from fleetmeter_workers.ledger.invoices import NewInvoice
+from fleetmeter_workers.ledger.invoices import NewInvoice, SealedInvoice
 from fleetmeter_workers.ledger.periods import ContractPeriod
+from fleetmeter_workers.ledger.reopenings import Reopening
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,67 +34,133 @@ class Book:
     plans: Mapping[str, PlanDocument]
     seller: Seller
 
+    def contract(self, period: ContractPeriod) -> Contract:
+        """The version of the period's contract that prices it."""
+        return self.contracts.version(period.contract, period.cutoff_at).contract
+
+    def plan(self, period: ContractPeriod) -> PlanDocument:
+        """The plan of the period's contract. Raises DataError where it is not published."""
+        name = self.contract(period).plan
+        plan = self.plans.get(name)
+        if plan is None:
+            raise DataError(f"plan {name} is not among the published plans; apply the PricingPlan")
+        return plan
+
+    @property
+    def units(self) -> dict[str, str]:
+        """The unit of each metric."""
+        return {metric.code: metric.unit for metric in self.region.spec.metrics}
+
 
 def seal(connection: Connection, book: Book, period_id: int) -> str | None:
     """Seal the period and write its invoice, in one transaction; the number, or None if it was final before.
 
-    A final period is verified instead. Raises DataError where sums, plan or a stored invoice are wrong.
+    A final period is verified instead. Raises DataError where sums, plan or a stored invoice are wrong, and
+    NotYetError where late usage of a period that is not final yet stands on this invoice.
     """
     with connection.transaction():
         period = periods.lock_for_seal(connection, period_id)
         if period.phase == "final":
             _verify(connection, period)
             return None
-        sums = events.device_sums(connection, period_id)
-        _reconcile(connection, period, sums)
-        snapshot = _snapshot(connection, period_id)
+        entries = late_usage.entries(connection, period_id)
+        sums = reconcile(connection, period, entries)
+        plan = book.plan(period)
+        usage = own_usage(connection, book.region, period, 1, entries, sums)
+        late = late_periods(connection, book.region, book.plans, period, entries, plan.spec.currency)
+        frozen = snapshot(connection, period_id, 1, adjustments=True)
         number = invoices.next_number(connection, book.region.spec.invoicing.series)
-        invoice = _invoice(book, period, number, sums, snapshot)
-        document = canonical_bytes(invoice)
-        invoices.add(
-            connection,
-            NewInvoice(
-                number=number,
-                contract=period.contract,
-                period_id=period_id,
-                version=invoice.heading.version,
-                billing_period=period.billing_period,
-                currency=invoice.heading.currency,
-                total=invoice.total,
-                events=invoice.events,
-                document=document,
-                sha256=hashlib.sha256(document).digest(),
-                issued_on=invoice.issue_date,
-            ),
-        )
+        try:
+            heading = _heading(book, period, plan, number, period.cutoff_at)
+            version = version_for(plan.spec, bounds_of(period))
+            invoice = draw_up(heading, version, book.units, usage, frozen, late)
+        except (ValueError, ArithmeticError) as error:
+            raise DataError(f"plan {plan.name} does not price this period: {error}") from error
+        _write(connection, period, invoice)
         periods.set_phase(connection, period_id, "final")
     return number
 
 
-def _invoice(
-    book: Book, period: ContractPeriod, number: str, sums: Sequence[DeviceSum], snapshot: Snapshot
-) -> Invoice:
-    contract = book.contracts.version(period.contract, period.cutoff_at).contract
-    plan = book.plans.get(contract.plan)
-    if plan is None:
-        raise DataError(f"plan {contract.plan} is not among the published plans; apply the PricingPlan")
-    bounds = Bounds(period.starts_at, period.ends_at, period.starts_at.date())
-    try:
-        version = version_for(plan.spec, bounds)
-        return draw_up(
-            _heading(book, period, plan, bounds, number),
-            version,
-            {metric.code: metric.unit for metric in book.region.spec.metrics},
-            [DeviceUsage(s.alias, s.metric, s.quantity, s.events, s.first_event, s.last_event) for s in sums],
-            snapshot,
-        )
-    except (ValueError, ArithmeticError) as error:
-        raise DataError(f"plan {plan.name} does not price this period: {error}") from error
+def amend(connection: Connection, book: Book, due: Reopening) -> str | None:
+    """Seal the next revision of a final period and write its amended invoice, in one transaction; the number,
+    or None if it was sealed before.
+
+    The lines are rated again from all rows up to that revision, by the plan version that priced the first
+    one; the lines of the invoice before are credited in full, and the total is the difference. Raises
+    DataError where sums, plan or a stored invoice are wrong.
+    """
+    with connection.transaction():
+        period = periods.lock_for_seal(connection, due.period_id)
+        if period.phase != "final" or period.revision >= due.revision:
+            return None
+        _verify(connection, period)
+        entries = late_usage.entries(connection, due.period_id)
+        sums = reconcile(connection, period, entries)
+        last = invoices.of_period(connection, due.period_id)[-1]
+        before: dict[str, Any] = json.loads(last.document)
+        plan = book.plan(period)
+        usage = own_usage(connection, book.region, period, due.revision, entries, sums)
+        frozen = snapshot(connection, due.period_id, due.revision, adjustments=False)
+        number = invoices.next_number(connection, book.region.spec.invoicing.series)
+        try:
+            heading = _heading(book, period, plan, number, due.due_at, due.revision, _amends(last, before))
+            invoice = draw_up(heading, _same_version(plan, before), book.units, usage, frozen)
+        except (ValueError, ArithmeticError) as error:
+            raise DataError(f"plan {plan.name} does not price this period: {error}") from error
+        _write(connection, period, invoice)
+        periods.set_revision(connection, due.period_id, due.revision)
+    return number
 
 
-def _heading(book: Book, period: ContractPeriod, plan: PlanDocument, bounds: Bounds, number: str) -> Heading:
+def _amends(last: SealedInvoice, before: Mapping[str, Any]) -> Amends:
+    issued = date.fromisoformat(before["issueDate"])
+    return Amends(last.number, last.version, issued, Decimal(before["subtotal"]))
+
+
+def _same_version(plan: PlanDocument, before: Mapping[str, Any]) -> PlanVersion:
+    """The version that priced the invoice before, whatever else was published since."""
+    named = before["plan"]
+    for version in plan.spec.versions:
+        if (plan.name, version.version) == (named["name"], named["version"]):
+            return version
+    raise DataError(
+        f"version {named['version']} of plan {named['name']}, which priced the invoice to be amended, is not "
+        "among the published plans; apply the PricingPlan with it"
+    )
+
+
+def _write(connection: Connection, period: ContractPeriod, invoice: Invoice) -> None:
+    document, head = canonical_bytes(invoice), invoice.heading
+    invoices.add(
+        connection,
+        NewInvoice(
+            number=head.number,
+            contract=period.contract,
+            period_id=period.period_id,
+            version=head.version,
+            billing_period=period.billing_period,
+            currency=head.currency,
+            total=invoice.total,
+            events=invoice.events,
+            document=document,
+            sha256=hashlib.sha256(document).digest(),
+            issued_on=invoice.issue_date,
+            revision=head.revision,
+            amends=head.amends.number if head.amends else None,
+        ),
+    )
+
+
+def _heading(
+    book: Book,
+    period: ContractPeriod,
+    plan: PlanDocument,
+    number: str,
+    cut_off: datetime,
+    revision: int = 1,
+    amends: Amends | None = None,
+) -> Heading:
     terms: Terms = book.contracts.terms(period.contract, period.cutoff_at)
-    contract = book.contracts.version(period.contract, period.cutoff_at).contract
     return Heading(
         number=number,
         series=book.region.spec.invoicing.series,
@@ -101,61 +168,33 @@ def _heading(book: Book, period: ContractPeriod, plan: PlanDocument, bounds: Bou
         jurisdiction=book.region.spec.jurisdiction,
         currency=plan.spec.currency,
         seller=book.seller,
-        customer=contract.customer,
+        customer=book.contract(period).customer,
         contract=period.contract,
         plan=plan.name,
         plan_hash=plan.content_hash,
         billing_period=period.billing_period,
-        period=bounds,
+        period=bounds_of(period),
         time_zone=terms.calendar.zone,
-        cut_off=period.cutoff_at,
+        cut_off=cut_off,
         grace=period.cutoff_at - period.ends_at,
         late_usage=period.late_usage,
+        version=1 if amends is None else amends.version + 1,
+        revision=revision,
+        amends=amends,
     )
 
 
-def _reconcile(connection: Connection, period: ContractPeriod, sums: Sequence[DeviceSum]) -> None:
-    """Rows against roll-ups, once, before anything is priced."""
-    by_metric: dict[str, tuple[int, Decimal]] = {}
-    for each in sums:
-        count, quantity = by_metric.get(each.metric, (0, Decimal(0)))
-        by_metric[each.metric] = (count + each.events, quantity + each.quantity)
-    hours = {
-        each.metric: (each.events, each.quantity) for each in usage.metric_sums(connection, period.period_id)
-    }
-    wrong = sorted(name for name in {*by_metric, *hours} if by_metric.get(name) != hours.get(name))
-    if wrong:
-        raise DataError(
-            f"the hourly sums of a contract period of {period.billing_period} differ from its rows in "
-            f"{', '.join(wrong)}"
-        )
-    counted = periods.count_of(connection, period.period_id).events
-    rows = sum(each.events for each in sums)
-    if counted != rows:
-        raise DataError(
-            f"a contract period of {period.billing_period} counts {counted} billed events, but has {rows} "
-            "rows"
-        )
-
-
-def _snapshot(connection: Connection, period_id: int) -> Snapshot:
-    digest = Digest()
-    for row in events.billed(connection, period_id):
-        digest.add(SealedRow(row.alias, row.event_id, row.metric, row.quantity, row.event_at))
-    return Snapshot(digest.events, digest.text())
-
-
 def _verify(connection: Connection, period: ContractPeriod) -> None:
-    """A final period still is what its last invoice says it was."""
+    """A final period still is what each of its invoices says it was."""
     written = invoices.of_period(connection, period.period_id)
     if not written:
         raise DataError(f"a contract period of {period.billing_period} is final but has no invoice")
-    for _, text, digest in written:
-        if hashlib.sha256(text).digest() != digest:
+    for each in written:
+        if hashlib.sha256(each.document).digest() != each.sha256:
             raise DataError(f"a stored invoice of {period.billing_period} differs from its own hash")
-    document: dict[str, Any] = json.loads(written[-1][1])
-    snapshot = _snapshot(connection, period.period_id)
-    if document["snapshot"] != {"events": snapshot.events, "digest": snapshot.digest}:
-        raise DataError(
-            f"the rows of a final contract period of {period.billing_period} are not those invoiced"
-        )
+        found = snapshot(connection, period.period_id, each.revision, adjustments=each.version == 1)
+        document: dict[str, Any] = json.loads(each.document)
+        if document["snapshot"] != {"events": found.events, "digest": found.digest}:
+            raise DataError(
+                f"the rows of a final contract period of {period.billing_period} are not those invoiced"
+            )

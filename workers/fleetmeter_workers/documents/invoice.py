@@ -81,12 +81,37 @@ class Line(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Adjustment(msgspec.Struct, frozen=True, rename="camel"):
-    """An amount that belongs to an earlier period and is settled here."""
+    """What late usage changes of an earlier period's charge; settled here. `booked_quantity` and
+    `booked_amount` are what was invoiced of it before, `invoice` is that period's own."""
 
+    charge: str
+    metric: str
+    billing_period: str
+    start: str
+    end: str
+    plan_version: str
+    invoice: str
+    quantity: str
     amount: str
+    exact: str
+    booked_quantity: str
+    booked_amount: str
+    contract: str = ""
+    unit: str = ""
+    measure: str = "Quantity"
     description: str | None = None
-    charge: str | None = None
-    billing_period: str | None = None
+    events: int = 0
+    devices: int = 0
+    by_device: list[DeviceShare] = msgspec.field(default_factory=list[DeviceShare])
+
+
+class Amends(msgspec.Struct, frozen=True, rename="camel"):
+    """The invoice whose lines an amended one replaces, and their amount, which is credited in full."""
+
+    number: str
+    version: int
+    issue_date: str
+    amount: str
 
 
 class Snapshot(msgspec.Struct, frozen=True, rename="camel"):
@@ -111,6 +136,8 @@ class Invoice(msgspec.Struct, frozen=True, rename="camel"):
     total: str
     snapshot: Snapshot
     version: int = 1
+    revision: int = 1
+    amends: Amends | None = None
     region: str = ""
     jurisdiction: str = ""
     events: int = 0

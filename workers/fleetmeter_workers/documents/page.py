@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from . import dates
-from .invoice import DeviceShare, Invoice, Line, Tier, read_invoice
+from .invoice import Adjustment, Amends, DeviceShare, Invoice, Line, Tier, read_invoice
 from .money import money, number, places
 
 _SHOWN_DEVICES = 8
@@ -36,8 +36,19 @@ class DeviceRow:
 
 
 @dataclass(frozen=True)
+class AmendsView:
+    """The invoice that this one amends, and the credit of its charges."""
+
+    number: str
+    version: int
+    issued: str
+    credit: str
+
+
+@dataclass(frozen=True)
 class LineView:
-    """One charge as printed; `exact` is empty where rounding changed nothing.
+    """One charge as printed, or late usage of an earlier period's charge; `exact` is empty where rounding
+    changed nothing.
 
     `counted` heads the column of the devices' part in it, which adds up to `devices_sum`.
     """
@@ -78,11 +89,19 @@ def _context(invoice: Invoice) -> dict[str, object]:
     end = dates.instant(invoice.period.end, zone)
     least = places(invoice.total)
     lines = [_line(line, invoice.currency, least, zone) for line in invoice.lines]
+    late = [
+        _adjustment(entry, invoice.currency, least, zone)
+        for entry in invoice.adjustments
+        # A device that was active already changes nothing of a charge by devices.
+        if Decimal(entry.quantity) or Decimal(entry.amount)
+    ]
+    total = Decimal(invoice.total)
     return {
         "invoice": invoice,
         "seller": invoice.seller,
         "customer": invoice.customer,
-        "title": "Invoice" if invoice.version == 1 else f"Invoice, version {invoice.version}",
+        "title": "Amended invoice" if invoice.amends else "Invoice",
+        "amends": None if invoice.amends is None else _amends(invoice.amends, invoice.currency, least, zone),
         "issued": dates.day(dates.instant(invoice.issue_date, zone).date()),
         "span": dates.span(start, end),
         "start": dates.moment(start),
@@ -93,19 +112,28 @@ def _context(invoice: Invoice) -> dict[str, object]:
         "late_rule": _late_rule(invoice.period.late_usage),
         "events": _count(invoice.events, "usage event"),
         "lines": lines,
-        "is_long": any(line.folded for line in lines),
-        "adjustments": [
-            (
-                entry.description or entry.charge or "Adjustment",
-                entry.billing_period or "",
-                money(entry.amount, invoice.currency, least),
-            )
-            for entry in invoice.adjustments
-        ],
+        "late": late,
+        "by_device": [each for each in (*lines, *late) if each.devices],
+        "is_long": any(each.folded for each in (*lines, *late)),
+        "adjustments": money(str(_sum(invoice.adjustments)), invoice.currency, least) if late else "",
         "subtotal": money(invoice.subtotal, invoice.currency, least),
         "total": money(invoice.total, invoice.currency, least),
-        "is_zero": Decimal(invoice.total) == 0,
+        "difference": money(str(abs(total)), invoice.currency, least),
+        "sign": (total > 0) - (total < 0),
     }
+
+
+def _sum(adjustments: list[Adjustment]) -> Decimal:
+    return sum((Decimal(entry.amount) for entry in adjustments), Decimal(0))
+
+
+def _amends(amends: Amends, currency: str, least: int, zone: ZoneInfo) -> AmendsView:
+    return AmendsView(
+        number=amends.number,
+        version=amends.version,
+        issued=dates.day(dates.instant(amends.issue_date, zone).date()),
+        credit=money(str(-Decimal(amends.amount)), currency, least),
+    )
 
 
 def _late_rule(policy: str) -> str:
@@ -134,6 +162,42 @@ def _line(line: Line, currency: str, least: int, zone: ZoneInfo) -> LineView:
         exact=money(line.exact, currency, least) if Decimal(line.exact) != Decimal(line.amount) else "",
         counted="Events" if line.measure == "ActiveDevices" else "Quantity",
         devices_sum=number(line.events) if line.measure == "ActiveDevices" else quantity,
+        devices=devices,
+        folded=sum(1 for row in devices if row.folded),
+    )
+
+
+def _adjustment(entry: Adjustment, currency: str, least: int, zone: ZoneInfo) -> LineView:
+    """What late usage changes: its month first, then what was invoiced of it before and what it comes to."""
+    counts_devices = entry.measure == "ActiveDevices"
+    unit = "active device" if counts_devices else (entry.unit or entry.metric)
+    before, change = Decimal(entry.booked_quantity), Decimal(entry.quantity)
+    amount, now = money(entry.amount, currency, least), Decimal(entry.booked_amount) + Decimal(entry.amount)
+    month = dates.span(dates.instant(entry.start, zone), dates.instant(entry.end, zone))
+    quantity = f"{number(entry.quantity)} {_plural(unit, entry.quantity)}"
+    devices = [_device(share, entry, index, currency, zone) for index, share in enumerate(entry.by_device)]
+    what = "Taken back" if change < 0 else "Received late"
+    return LineView(
+        title=f"{entry.description or entry.charge}, {month}",
+        detail=f"{what}, after invoice {entry.invoice} · {_count(entry.events, 'event')} from "
+        f"{_count(entry.devices, 'device')} · at prices of version {entry.plan_version}",
+        quantity=quantity,
+        amount=amount,
+        steps=[
+            Step(
+                "Invoiced before",
+                f"{number(entry.booked_quantity)} {_plural(unit, entry.booked_quantity)}",
+                money(entry.booked_amount, currency, least),
+            ),
+            Step(
+                "Without this usage" if change < 0 else "With this usage",
+                f"{number(str(before + change))} {_plural(unit, str(before + change))}",
+                money(str(now), currency, least),
+            ),
+        ],
+        exact="",
+        counted="Events" if counts_devices else "Quantity",
+        devices_sum=number(entry.events) if counts_devices else quantity,
         devices=devices,
         folded=sum(1 for row in devices if row.folded),
     )
@@ -172,7 +236,9 @@ def _step_label(tier: Tier, line: Line) -> str:
     return f"First {number(tier.up_to)}" if starts_at_zero else f"Next units, {', '.join(bounds)}"
 
 
-def _device(share: DeviceShare, line: Line, index: int, currency: str, zone: ZoneInfo) -> DeviceRow:
+def _device(
+    share: DeviceShare, line: Line | Adjustment, index: int, currency: str, zone: ZoneInfo
+) -> DeviceRow:
     return DeviceRow(
         name=share.device,
         first=dates.short(dates.instant(share.first_event, zone)) if share.first_event else "",
@@ -188,6 +254,6 @@ def _count(count: int, noun: str) -> str:
 
 
 def _plural(noun: str, quantity: str) -> str:
-    if Decimal(quantity) == 1 or noun.endswith("s") or len(noun) < 4:
+    if abs(Decimal(quantity)) == 1 or noun.endswith("s") or len(noun) < 4:
         return noun
     return f"{noun}s"
