@@ -1,6 +1,7 @@
 """`fleetmeter invoices`: list them, read one, keep them as files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -117,7 +118,12 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _versioned(entry: Mapping[str, Any]) -> str:
-    return entry["number"] if entry["version"] == 1 else f"{entry['number']} v{entry['version']}"
+    """The number and, of an amended one, that of the version before: alone in a list, with its date and
+    amount in a document."""
+    amends: Any = entry.get("amends")
+    if not amends:
+        return entry["number"]
+    return f"{entry['number']} amends {amends['number'] if isinstance(amends, Mapping) else amends}"
 
 
 def _print(invoice: Mapping[str, Any]) -> None:
@@ -138,9 +144,17 @@ def _print(invoice: Mapping[str, Any]) -> None:
     out.print(facts)
     for line in invoice["lines"]:
         _print_line(out, line, currency)
+    for entry in invoice.get("adjustments", ()):
+        _print_adjustment(out, entry, currency)
     out.print()
-    total = money(invoice["total"], currency, places(invoice["total"]))
-    out.print(Text("Total", style="bold"), Text(total, style="bold"))
+    least = places(invoice["total"])
+    amends = invoice.get("amends")
+    if amends:
+        credit = number(str(-Decimal(amends["amount"])), least)
+        out.print(Text(f"Charges {money(invoice['subtotal'], currency, least)}"))
+        out.print(Text(f"Charges of {amends['number']}, credited {credit} {currency}"))
+    total = money(invoice["total"], currency, least)
+    out.print(Text("Difference" if amends else "Total", style="bold"), Text(total, style="bold"))
 
 
 def _unit(line: Mapping[str, Any]) -> str:
@@ -153,6 +167,25 @@ def _step(tier: Mapping[str, Any]) -> str:
         return "every unit" if tier["upTo"] is None else f"first {number(tier['upTo'])}"
     above = f"above {number(tier['from'])}"
     return above if tier["upTo"] is None else f"{above}, up to {number(tier['upTo'])}"
+
+
+def _print_adjustment(out: Console, entry: Mapping[str, Any], currency: str) -> None:
+    """Late usage of an earlier period: its month, what was invoiced of it before, and the difference."""
+    least = places(entry["amount"])
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    title = f"{entry['description'] or entry['charge']}, late usage of {entry['billingPeriod']}"
+    table.add_column(Text(title), overflow="fold")
+    table.add_column(Text(f"{number(entry['quantity'])} {_unit(entry)}"), justify="right")
+    table.add_column(Text(money(entry["amount"], currency, least)), justify="right")
+    table.add_row(
+        Text(f"invoiced before, by {entry['invoice']} and later"),
+        Text(number(entry["bookedQuantity"])),
+        Text(money(entry["bookedAmount"], currency, least)),
+        style="dim",
+    )
+    _add_devices(table, entry["byDevice"], currency, least)
+    out.print()
+    out.print(table)
 
 
 def _print_line(out: Console, line: Mapping[str, Any], currency: str) -> None:
@@ -170,7 +203,12 @@ def _print_line(out: Console, line: Mapping[str, Any], currency: str) -> None:
             Text(money(tier["amount"], currency, least)),
             style="dim",
         )
-    devices = line["byDevice"]
+    _add_devices(table, line["byDevice"], currency, least)
+    out.print()
+    out.print(table)
+
+
+def _add_devices(table: Table, devices: Sequence[Mapping[str, Any]], currency: str, least: int) -> None:
     for share in devices[:_MOST_DEVICES]:
         table.add_row(
             Text(f"· {share['device']}"),
@@ -181,5 +219,3 @@ def _print_line(out: Console, line: Mapping[str, Any], currency: str) -> None:
         table.add_row(
             Text(f"· and {len(devices) - _MOST_DEVICES} more devices; -o json has them all", style="dim")
         )
-    out.print()
-    out.print(table)

@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -64,38 +65,25 @@ def load(
         raise typer.Exit(1) from None
 
 
+@dataclass(slots=True)
+class _Sent:
+    """How many messages were sent, and how many of them tell no receive time."""
+
+    messages: int = 0
+    untimed: int = 0
+
+
 def _send_all(files: list[Path], received_field: str, sender: Sender, console: Console) -> None:
     """Read and send, with a bar; ends with a sentence."""
     started = time.monotonic()
-    sent = untimed = 0
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn(
-            "{task.percentage:>3.0f} %  {task.fields[sent]:,} sent, {task.fields[confirmed]:,} confirmed"
-        ),
-        TimeElapsedColumn(),
-        console=console,
-    )
+    sent = _Sent()
     try:
-        with bar:
+        with _bar(console) as bar:
             for path in files:
-                task = bar.add_task(path.name, total=path.stat().st_size or 1, sent=0, confirmed=0)
-                before = sender.confirmed
-                for count, line in enumerate(read_lines(path, received_field), 1):
-                    sender.send(line.raw, line.received)
-                    sent += 1
-                    untimed += line.received is None
-                    if count % 200 == 0:
-                        bar.update(
-                            task, completed=line.position, sent=count, confirmed=sender.confirmed - before
-                        )
-                sender.finish()
-                done = sender.confirmed - before
-                bar.update(task, completed=path.stat().st_size or 1, sent=done, confirmed=done)
+                _send_file(path, received_field, sender, bar, sent)
     except KeyboardInterrupt:
         console.print(
-            f"Interrupted: {sender.confirmed:,} of {sent:,} messages sent are confirmed. Load again."
+            f"Interrupted: {sender.confirmed:,} of {sent.messages:,} messages sent are confirmed. Load again."
         )
         raise typer.Exit(INTERRUPTED) from None
     except (OSError, EOFError) as error:
@@ -107,15 +95,43 @@ def _send_all(files: list[Path], received_field: str, sender: Sender, console: C
     seconds = max(time.monotonic() - started, 0.001)
     name = files[0].name if len(files) == 1 else f"{len(files)} files"
     console.print(
-        f"Loaded {sent:,} messages of {name} in {seconds:.1f} s ({sent / seconds:,.0f}/s), all confirmed.",
+        f"Loaded {sent.messages:,} messages of {name} in {seconds:.1f} s ({sent.messages / seconds:,.0f}/s),"
+        " all confirmed.",
         highlight=False,
     )
-    if untimed:
+    if sent.untimed:
         console.print(
-            f"{untimed:,} lines tell no receive time in {received_field}: they went without one, "
+            f"{sent.untimed:,} lines tell no receive time in {received_field}: they went without one, "
             "and a backfill sets such messages aside.",
             highlight=False,
         )
+
+
+def _send_file(path: Path, received_field: str, sender: Sender, bar: Progress, sent: _Sent) -> None:
+    size = path.stat().st_size or 1
+    task = bar.add_task(path.name, total=size, sent=0, confirmed=0)
+    before = sender.confirmed
+    for count, line in enumerate(read_lines(path, received_field), 1):
+        sender.send(line.raw, line.received)
+        sent.messages += 1
+        sent.untimed += line.received is None
+        if count % 200 == 0:
+            bar.update(task, completed=line.position, sent=count, confirmed=sender.confirmed - before)
+    sender.finish()
+    done = sender.confirmed - before
+    bar.update(task, completed=size, sent=done, confirmed=done)
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn(
+            "{task.percentage:>3.0f} %  {task.fields[sent]:,} sent, {task.fields[confirmed]:,} confirmed"
+        ),
+        TimeElapsedColumn(),
+        console=console,
+    )
 
 
 def _mqtt_sender(

@@ -5,10 +5,22 @@ from typing import Annotated
 
 import typer
 
-from fleetmeter_cli import backfill, contracts, devices, invoices, plans, price, quarantine, usage
+from fleetmeter_cli import (
+    backfill,
+    completeness,
+    contracts,
+    devices,
+    invoices,
+    plans,
+    price,
+    quarantine,
+    review,
+    usage,
+)
 from fleetmeter_cli.load import load
 from fleetmeter_cli.preview import preview
 from fleetmeter_cli.region_api import Target
+from fleetmeter_cli.replay import replay
 from fleetmeter_cli.simulate import simulate
 
 app = typer.Typer(
@@ -63,9 +75,12 @@ app.command("usage")(usage.show_usage)
 app.add_typer(devices.app, name="devices")
 app.add_typer(backfill.app, name="backfill")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(review.app, name="review")
+app.add_typer(completeness.app, name="completeness")
 app.add_typer(contracts.app, name="contracts")
 app.add_typer(plans.app, name="plans")
 app.command("price")(price.show_price)
 app.command("preview")(preview)
 app.command("load")(load)
+app.command("replay")(replay)
 app.command("simulate")(simulate)

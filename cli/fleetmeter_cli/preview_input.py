@@ -3,20 +3,23 @@
 import json
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import yaml
 from pydantic import ValidationError
 
 from fleetmeter_api.base import problems
 from fleetmeter_api.plan import PlanDocument
-from fleetmeter_api.region import DEFAULT_CLASS, BillingRegionSpec, Region
+from fleetmeter_api.region import DEFAULT_CLASS, BillingRegionSpec, Metric, Region
 from fleetmeter_cli.trial import Device
 from fleetmeter_rules.device import device_uid
 from fleetmeter_rules.instant import EPOCH
 from fleetmeter_rules.ownership import Binding
 
 _ALWAYS = EPOCH - timedelta(days=365)
+_METRIC_FORM: Final = (
+    "write energy=Cumulative, energy=Cumulative:rollover=1000000:sentinel=16777215 or storage=Gauge:Max"
+)
 
 
 class InputError(ValueError):
@@ -87,6 +90,31 @@ def read_region(path: Path) -> BillingRegionSpec:
         return Region.from_resource(manifests[0]).spec
     except ValidationError as error:
         raise InputError(f"{path}: {'; '.join(problems(error))}") from None
+
+
+def read_metric(text: str) -> Metric:
+    """The metric that an option states: CODE=KIND, then an aggregation, `rollover=` or `sentinel=`, each
+    after a colon. Raises InputError."""
+    code, found, rest = text.partition("=")
+    kind, *more = rest.split(":")
+    if not found or not code or not kind:
+        raise InputError(f"--metric {text}: {_METRIC_FORM}")
+    given: dict[str, Any] = {"code": code, "kind": kind, "unit": "1"}
+    sentinels: list[str] = []
+    for entry in more:
+        name, found, value = entry.partition("=")
+        if not found:
+            given["aggregation"] = name
+        elif name == "rollover":
+            given["rollover"] = value
+        elif name == "sentinel":
+            sentinels.append(value)
+        else:
+            raise InputError(f"--metric {text}: {name} is unknown; {_METRIC_FORM}")
+    try:
+        return Metric.model_validate(given | {"sentinels": sentinels})
+    except ValidationError as error:
+        raise InputError(f"--metric {text}: {'; '.join(problems(error))}; {_METRIC_FORM}") from None
 
 
 def _manifests(path: Path) -> list[dict[str, Any]]:

@@ -2,9 +2,8 @@
 
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 from rich import box
@@ -14,92 +13,22 @@ from rich.table import Table
 
 from fleetmeter_cli.fleet.comparison import Comparison, Outcome, setting_of
 from fleetmeter_cli.fleet.fleet import MESSAGES, REGISTRY, TRUTH, Fleet
-from fleetmeter_cli.fleet.profile import DEFAULT_START, Profile, ProfileError
+from fleetmeter_cli.fleet.profile import Profile, ProfileError
+from fleetmeter_cli.options import with_fields_of
 
 _PATIENCE: Final = 2.0
 """Seconds until a person wants to see how far it is."""
 _STEP: Final = 1000
-_DEFAULTS: Final = Profile(devices=1, days=1, seed=0)
-
-_FACTS: Final = "Facts that devices send"
-_FAULTS: Final = "Faults (shares of the fleet or of its messages; rates for a device in 30 days)"
 
 
+@with_fields_of(Profile)
 def simulate(
-    devices: Annotated[int, typer.Option(help="How many devices.", min=1)],
-    days: Annotated[
-        int, typer.Option(help="For how many days events happen; stragglers arrive later.", min=1)
-    ],
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes, on every machine.", min=0)],
     out: Annotated[Path, typer.Option(help="Folder for the three files; made if missing.", file_okay=False)],
-    start: Annotated[
-        datetime, typer.Option(help="First day, UTC.", formats=["%Y-%m-%d"])
-    ] = f"{DEFAULT_START}",  # pyright: ignore[reportArgumentType]  typer reads defaults like arguments
-    every: Annotated[int, typer.Option(help="Seconds between two events of a device.", min=1)] = 600,
-    metric: Annotated[
-        str, typer.Option(help="What is counted: messages are 1 each, others have decimals.")
-    ] = _DEFAULTS.metric,
-    customers: Annotated[int, typer.Option(help="How many customers own the fleet.", min=1)] = 5,
-    device_class: Annotated[str, typer.Option(help="The devices' class in the registry.")] = "default",
-    share_sent_at: Annotated[
-        float, typer.Option(help="Devices that say when they sent a message.", rich_help_panel=_FACTS)
-    ] = 1.0,
-    share_uptime: Annotated[
-        float, typer.Option(help="Devices that tell uptime and boot id.", rich_help_panel=_FACTS)
-    ] = 1.0,
-    wrong_clocks: Annotated[
-        float,
-        typer.Option(help="Devices with a clock that is not simply synchronised.", rich_help_panel=_FAULTS),
-    ] = _DEFAULTS.wrong_clocks,
-    boundary_outages: Annotated[
-        float,
-        typer.Option(help="Devices offline for 48-72 h over each month's end.", rich_help_panel=_FAULTS),
-    ] = _DEFAULTS.boundary_outages,
-    late: Annotated[
-        float, typer.Option(help="Devices back only after 72 h of grace.", rich_help_panel=_FAULTS)
-    ] = _DEFAULTS.late,
-    outages: Annotated[
-        float,
-        typer.Option(help="Outages of 2 minutes to 12 h, a device in 30 days.", rich_help_panel=_FAULTS),
-    ] = _DEFAULTS.outages,
-    long_outages: Annotated[
-        float, typer.Option(help="Outages of 4-21 days, a device in 30 days.", rich_help_panel=_FAULTS)
-    ] = _DEFAULTS.long_outages,
-    storms: Annotated[
-        float,
-        typer.Option(
-            help="Carrier failures that half of the fleet sees, in 30 days.", rich_help_panel=_FAULTS
-        ),
-    ] = _DEFAULTS.storms,
-    reboots: Annotated[
-        float, typer.Option(help="Reboots, a device in 30 days.", rich_help_panel=_FAULTS)
-    ] = _DEFAULTS.reboots,
-    replaced: Annotated[
-        float, typer.Option(help="Devices that are replaced by another.", rich_help_panel=_FAULTS)
-    ] = _DEFAULTS.replaced,
-    sold: Annotated[
-        float, typer.Option(help="Devices that change the customer.", rich_help_panel=_FAULTS)
-    ] = _DEFAULTS.sold,
-    retransmitted: Annotated[
-        float, typer.Option(help="Messages that are not sent just once.", rich_help_panel=_FAULTS)
-    ] = _DEFAULTS.retransmitted,
-    lost: Annotated[
-        float, typer.Option(help="Events of which nothing ever arrives.", rich_help_panel=_FAULTS)
-    ] = _DEFAULTS.lost,
-    poison: Annotated[
-        float, typer.Option(help="Messages followed by one that nobody can bill.", rich_help_panel=_FAULTS)
-    ] = _DEFAULTS.poison,
-    guard_seconds: Annotated[
-        int,
-        typer.Option(
-            help="No event so close to the edge of a month or an ownership: nobody can tell its side.",
-            rich_help_panel=_FAULTS,
-        ),
-    ] = _DEFAULTS.guard_seconds,
     compare: Annotated[
         bool,
         typer.Option("--compare", help="Run the billing rules over the fleet and compare with the truth."),
     ] = False,
+    **profile: Any,
 ) -> None:
     """Simulate a fleet: what its devices send and, beside it, the truth that a bill can be compared with.
 
@@ -111,32 +40,7 @@ def simulate(
     """
     console = Console(stderr=True)
     try:
-        profile = Profile(
-            devices,
-            days,
-            seed,
-            start.date(),
-            every,
-            metric,
-            customers,
-            device_class,
-            share_sent_at=share_sent_at,
-            share_uptime=share_uptime,
-            wrong_clocks=wrong_clocks,
-            boundary_outages=boundary_outages,
-            outages=outages,
-            long_outages=long_outages,
-            late=late,
-            storms=storms,
-            reboots=reboots,
-            replaced=replaced,
-            sold=sold,
-            retransmitted=retransmitted,
-            lost=lost,
-            poison=poison,
-            guard_seconds=guard_seconds,
-        )
-        _run(profile, out, compare, console)
+        _run(Profile(**profile), out, compare, console)
     except (ProfileError, OSError) as error:
         console.print(f"[red]fleetmeter simulate:[/] {error}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None

@@ -4,13 +4,16 @@ import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+_WIDE: Final = 500
+"""Columns where nobody looks: a program that searches the lines finds whole words."""
 
 
 class Output(StrEnum):
@@ -26,15 +29,20 @@ OutputOption = Annotated[
 
 
 def console() -> Console:
-    """Standard output as it is now: colours on a terminal only."""
-    return Console(highlight=False, soft_wrap=False)
+    """Standard output as it is now: colours and folding on a terminal only."""
+    out = Console(highlight=False, soft_wrap=False)
+    if not out.is_terminal:
+        out.width = _WIDE
+    return out
 
 
 def show(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str, right: Sequence[str] = ()
 ) -> None:
     """Print a table; `right` names the columns of numbers, `empty` is said where there are no rows."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    table = Table(
+        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold"
+    )
     for name in columns:
         table.add_column(name, justify="right" if name in right else "left", overflow="fold")
     for row in rows:

@@ -1,20 +1,21 @@
 """Trial: the billing rules run over messages in memory, with no queue and no database."""
 
 import json
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal, localcontext
 from typing import Any, Final
 
-from fleetmeter_api.region import DEFAULT_CLASS, DeviceClass
+from fleetmeter_api.region import DEFAULT_CLASS, DeviceClass, Metric
 from fleetmeter_rules.calendar import Bounds, Calendar, contract_period
 from fleetmeter_rules.contracts import Defaults
 from fleetmeter_rules.event_time import Ambiguous, ClassRules, Resolved, resolve_event_time, rules_of
 from fleetmeter_rules.identity import event_id, packed_key
-from fleetmeter_rules.instant import from_micros, rfc3339
+from fleetmeter_rules.instant import EPOCH, from_micros, rfc3339
 from fleetmeter_rules.lateness import decide
+from fleetmeter_rules.metering import Booking, Reading, level, register_of, settled
 from fleetmeter_rules.number import EXACT
 from fleetmeter_rules.ownership import Binding, owner_at
 from fleetmeter_wire.decode import decode
@@ -42,13 +43,15 @@ class Device:
 class Setting:
     """What the trial bills by. `registry` None: every device is known and is one customer's.
 
-    `metrics`: the codes that count; None: `messages` of a platform's frames, and all that an envelope states.
+    `metrics`: the codes that count; None: `messages` of a platform's frames, all that an envelope states, and
+    `kinds`. `kinds`: what is known of metrics, by code; all others are amounts that add up.
     """
 
     terms: Defaults
     registry: dict[str, Device] | None = None
     classes: tuple[DeviceClass, ...] = (DeviceClass(name=DEFAULT_CLASS),)
     metrics: frozenset[str] | None = None
+    kinds: Mapping[str, Metric] = field(default_factory=dict[str, Metric])
 
     def device_class(self, name: str) -> DeviceClass | None:
         """The class of that name; without a region's classes every class is the default one."""
@@ -67,7 +70,7 @@ class Place:
 
 @dataclass(slots=True)
 class Tally:
-    """What came to a place."""
+    """What came to a place. The quantity of a register or a level is known once all messages were taken."""
 
     bounds: Bounds
     events: int = 0
@@ -121,6 +124,15 @@ class _First:
     place: Place
 
 
+@dataclass(slots=True)
+class _Readings:
+    """What one device showed of one metric, and where each of it counts."""
+
+    metric: Metric
+    readings: list[Reading] = field(default_factory=list[Reading])
+    places: list[Place] = field(default_factory=list[Place])
+
+
 class Trial:
     """Messages in, in their order of arrival; tallies by customer, metric and period out."""
 
@@ -130,6 +142,7 @@ class Trial:
         self.unusable: Counter[str] = Counter()
         self.tallies: dict[Place, Tally] = {}
         self._first: dict[bytes, _First] = {}
+        self._readings: dict[tuple[str, str], _Readings] = {}
         self._numbers: dict[str, int] = {}
         self._rules = {known.name: rules_of(known) for known in setting.classes}
 
@@ -157,7 +170,7 @@ class Trial:
     def _counts(self, adapter: str, item: Item) -> bool:
         if self.setting.metrics is not None:
             return item.metric in self.setting.metrics
-        return adapter == "json" or item.metric == MESSAGES
+        return adapter == "json" or item.metric == MESSAGES or item.metric in self.setting.kinds
 
     def _decide(self, message: Decoded, item: Item, received_at: datetime) -> Decision:
         """One item, in the consumer's order: deduplication first, then objections, then lateness."""
@@ -180,6 +193,8 @@ class Trial:
             else:
                 place = known.place
         self._count(place, bounds, item, verdict, reason, late)
+        if verdict == BILLED:
+            self._read(place, item, event_at)
         decision = Decision(
             verdict,
             reason,
@@ -190,6 +205,10 @@ class Trial:
             period=place.period,
         )
         return decision if isinstance(resolved, Ambiguous) else _timed(decision, resolved, bounds)
+
+    def _adds_up(self, metric: str) -> bool:
+        kind = self.setting.kinds.get(metric)
+        return kind is None or kind.kind == "Delta"
 
     def _device(self, uid: str) -> Device:
         if self.setting.registry is None:
@@ -234,8 +253,43 @@ class Trial:
             return
         tally.events += 1
         tally.devices.add(item.identity.device)
+        if self._adds_up(item.metric):
+            with localcontext(EXACT):
+                tally.quantity += item.quantity
+
+    def _read(self, place: Place, item: Item, at: datetime) -> None:
+        if self._adds_up(item.metric):
+            return
+        metric = self.setting.kinds[item.metric]
+        shown = self._readings.setdefault((item.identity.device, item.metric), _Readings(metric))
+        shown.readings.append(Reading(at, item.quantity, item.register))
+        shown.places.append(place)
+
+    def measure(self) -> None:
+        """Fill in the quantities of registers and levels, from all that was taken so far."""
+        found: dict[Place, Decimal] = defaultdict(Decimal)
         with localcontext(EXACT):
-            tally.quantity += item.quantity
+            for shown in self._readings.values():
+                by_place = self._consumed if shown.metric.kind == "Cumulative" else self._levels
+                for place, quantity in by_place(shown):
+                    found[place] += quantity
+        for place, quantity in found.items():
+            self.tallies[place].quantity = quantity
+
+    def _consumed(self, shown: _Readings) -> Iterable[tuple[Place, Decimal]]:
+        """Each step where its later reading counts, also after a sale: the meter ran on."""
+        together = [Booking(reading, EPOCH, EPOCH) for reading in shown.readings]
+        steps = settled(together, register_of(shown.metric))
+        return [(place, step.consumed) for step, place in zip(steps, shown.places, strict=True)]
+
+    def _levels(self, shown: _Readings) -> Iterable[tuple[Place, Decimal]]:
+        """The level in each period, of the readings of the same customer."""
+        by_customer: dict[str, list[Reading]] = defaultdict(list)
+        for reading, place in zip(shown.readings, shown.places, strict=True):
+            by_customer[place.customer].append(reading)
+        for place in dict.fromkeys(shown.places):
+            own = by_customer[place.customer]
+            yield place, level(own, shown.metric, self.tallies[place].bounds)
 
 
 def _timed(decision: Decision, resolved: Resolved, bounds: Bounds) -> Decision:

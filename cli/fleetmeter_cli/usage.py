@@ -40,7 +40,7 @@ def show_usage(
                 each["customer"],
                 each["contract"],
                 each["metric"],
-                number(each["quantity"]),
+                "too many" if each["quantity"] is None else number(each["quantity"]),
                 number(each["events"]),
                 number(each["late"]),
             )
@@ -49,5 +49,7 @@ def show_usage(
         right=("Quantity", "Events", "Late"),
         empty="No usage yet.",
     )
+    if any(each["quantity"] is None for each in found["usage"]):
+        typer.echo("Too many readings to measure at once: name a customer or a billing period.", err=True)
     if found["truncated"]:
         typer.echo("There is more: name a customer or a billing period.", err=True)

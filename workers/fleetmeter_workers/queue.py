@@ -40,11 +40,21 @@ class Queue:
 
         Raises QueueAwayError, at once when Kafka did not answer a moment ago.
         """
+        return self._edge(OffsetSpec.latest())
+
+    def begins(self) -> dict[int, int]:
+        """The first offset that each partition still has: its retention has taken what came before.
+
+        Raises QueueAwayError.
+        """
+        return self._edge(OffsetSpec.earliest())
+
+    def _edge(self, spec: OffsetSpec | None) -> dict[int, int]:
         with self._lock:
             if time.monotonic() - self._failed_at < _RETRY_SECONDS:
                 raise QueueAwayError("Kafka did not answer a moment ago")
             try:
-                return self._ask(self._partitions(), OffsetSpec.latest())
+                return self._ask(self._partitions(), spec)
             except (KafkaException, QueueAwayError) as error:
                 self._failed_at = time.monotonic()
                 raise QueueAwayError(f"Kafka did not answer: {error}") from error

@@ -87,15 +87,18 @@ class Comparison:
         self.outcome.unseen = len(left)
 
     def _take(self, decision: Decision, left: dict[str, TruthLine]) -> None:
-        outcome = self.outcome
+        outcome, event_id = self.outcome, decision.event_id
         if decision.verdict == DUPLICATE:
             outcome.duplicates += 1
-        elif decision.verdict == UNUSABLE or decision.reason == _ID_CONFLICT or decision.event_id is None:
+            return
+        if decision.verdict == UNUSABLE or decision.reason == _ID_CONFLICT or event_id is None:
             outcome.poison += 1
-        elif (true := left.pop(decision.event_id, None)) is not None:
-            self._seen.add(decision.event_id)
+            return
+        true = left.pop(event_id, None)
+        if true is not None:
+            self._seen.add(event_id)
             _judge(outcome, decision, true)
-        elif decision.event_id in self._seen:
+        elif event_id in self._seen:
             outcome.doubled += 1
         elif decision.verdict == BILLED:
             outcome.strays += 1

@@ -3,7 +3,9 @@
 import re
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from typing import Annotated, Any, Final
+
+from typer import BadParameter, Option
 
 from fleetmeter_cli.fleet.instant import DAY, at_midnight
 
@@ -15,39 +17,55 @@ class ProfileError(ValueError):
     """A fleet that can't be simulated; the text says what to change."""
 
 
+def _day(text: str | date) -> date:
+    try:
+        return date.fromisoformat(str(text))
+    except ValueError:
+        raise BadParameter("write a day like 2026-03-25") from None
+
+
+def _fact(text: str) -> Any:
+    return Option(help=text, rich_help_panel="Facts that devices send")
+
+
+def _fault(text: str) -> Any:
+    panel = "Faults (shares of the fleet or of its messages; rates for a device in 30 days)"
+    return Option(help=text, rich_help_panel=panel)
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Shares are of the fleet's devices or of its messages, from 0 to 1; rates are for a device in 30 days.
+    """Each field is an option of the command. Shares are from 0 to 1; rates are for a device in 30 days."""
 
-    `boundary_outages`: the share that is offline over each end of a month, for 48 to 72 hours. `late`: the
-    share that is offline over it for so long that it comes back after 72 hours of grace. `guard_seconds`:
-    no event happens so close to the edge of a month or of an ownership, because nobody can tell on which
-    side an event was that is closer to it than a clock's error.
-    """
-
-    devices: int
-    days: int
-    seed: int
-    start: date = DEFAULT_START
-    every_seconds: int = 600
-    metric: str = "messages"
-    customers: int = 5
-    device_class: str = "default"
-    share_sent_at: float = 1.0
-    share_uptime: float = 1.0
-    wrong_clocks: float = 0.30
-    boundary_outages: float = 0.30
-    outages: float = 1.0
-    long_outages: float = 0.005
-    late: float = 0.0
-    storms: float = 2.0
-    reboots: float = 3.0
-    replaced: float = 0.02
-    sold: float = 0.02
-    retransmitted: float = 0.01
-    lost: float = 0.001
-    poison: float = 0.0005
-    guard_seconds: int = 60
+    devices: Annotated[int, Option(help="How many devices.", min=1)]
+    days: Annotated[int, Option(help="For how many days events happen; stragglers arrive later.", min=1)]
+    seed: Annotated[int, Option(help="The same seed gives the same bytes, on every machine.", min=0)]
+    start: Annotated[date, Option(help="First day, UTC.", parser=_day, metavar="YYYY-MM-DD")] = DEFAULT_START
+    every_seconds: Annotated[
+        int, Option("--every", help="Seconds between two events of a device.", min=1)
+    ] = 600
+    metric: Annotated[str, Option(help="What is counted: messages are 1 each, others have decimals.")] = (
+        "messages"
+    )
+    customers: Annotated[int, Option(help="How many customers own the fleet.", min=1)] = 5
+    device_class: Annotated[str, Option(help="The devices' class in the registry.")] = "default"
+    share_sent_at: Annotated[float, _fact("Devices that say when they sent a message.")] = 1.0
+    share_uptime: Annotated[float, _fact("Devices that tell uptime and boot id.")] = 1.0
+    wrong_clocks: Annotated[float, _fault("Devices with a clock that is not simply synchronised.")] = 0.30
+    boundary_outages: Annotated[float, _fault("Devices offline for 48-72 h over each month's end.")] = 0.30
+    late: Annotated[float, _fault("Devices back only after 72 h of grace.")] = 0.0
+    outages: Annotated[float, _fault("Outages of 2 minutes to 12 h, a device in 30 days.")] = 1.0
+    long_outages: Annotated[float, _fault("Outages of 4-21 days, a device in 30 days.")] = 0.005
+    storms: Annotated[float, _fault("Carrier failures that half of the fleet sees, in 30 days.")] = 2.0
+    reboots: Annotated[float, _fault("Reboots, a device in 30 days.")] = 3.0
+    replaced: Annotated[float, _fault("Devices that are replaced by another.")] = 0.02
+    sold: Annotated[float, _fault("Devices that change the customer.")] = 0.02
+    retransmitted: Annotated[float, _fault("Messages that are not sent just once.")] = 0.01
+    lost: Annotated[float, _fault("Events of which nothing ever arrives.")] = 0.001
+    poison: Annotated[float, _fault("Messages followed by one that nobody can bill.")] = 0.0005
+    guard_seconds: Annotated[
+        int, _fault("No event so close to the edge of a month or an ownership: nobody can tell its side.")
+    ] = 60
 
     def __post_init__(self) -> None:
         """Raises ProfileError."""

@@ -2,20 +2,26 @@
 
 import hashlib
 import json
-import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
 import psycopg
 import pytest
 import yaml
 
+from fleetmeter_cluster.progress import await_true
 from fleetmeter_local.engines import Kafka, Postgres
 from fleetmeter_local.worker import Worker
+from fleetmeter_workers.ledger import invoices, registry
+from fleetmeter_workers.ledger.invoices import NewInvoice
+
+from ..conftest import Database, fresh_database, fresh_topic, running
 
 REGION: dict[str, Any] = {
     "name": "eu",
@@ -36,10 +42,69 @@ REGION: dict[str, Any] = {
 }
 
 
-class _Database(Protocol):
-    def dsn(self, user: str = "postgres") -> str: ...
+INVOICE: dict[str, Any] = {
+    "schema": "fleetmeter.io/invoice/v1",
+    "issueDate": "2023-02-04",
+    "currency": "EUR",
+    "seller": {"name": "Seller [bold]", "address": ["A"], "taxId": "1", "email": "a@b.example"},
+    "customer": {"code": "acme", "name": "<b>Acmé</b>", "address": ["B"]},
+    "contract": "acme-1",
+    "plan": {"name": "standard", "version": "1", "hash": ""},
+    "period": {
+        "billingPeriod": "eu-202301",
+        "start": "2022-12-31T23:00:00Z",
+        "end": "2023-01-31T23:00:00Z",
+        "timeZone": "Europe/Paris",
+        "cutOff": "2023-02-03T23:00:00Z",
+    },
+    "lines": [],
+}
 
-    def environment(self, user: str = "postgres") -> dict[str, str]: ...
+
+def add_period(connection: psycopg.Connection[Any], contract: str, customer: str) -> int:
+    """A contract's January in the ledger; its id."""
+    customer_id = registry.customer_ids(connection, [customer])[customer]
+    january = INVOICE["period"]
+    times = (january["start"], january["end"], january["cutOff"])
+    row = connection.execute(
+        "INSERT INTO fleetmeter.contract_period (contract, customer_id, billing_period, starts_at, ends_at, "
+        "cutoff_at, late_usage) VALUES (%s, %s, %s, %s, %s, %s, 'Grace') RETURNING period_id",
+        (contract, customer_id, january["billingPeriod"], *times),
+    ).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def add_invoice(
+    connection: psycopg.Connection[Any],
+    period_id: int,
+    number: str,
+    total: str,
+    *,
+    version: int = 1,
+    events: int = 0,
+    **changes: Any,
+) -> bytes:
+    """An invoice over a period in the ledger; its bytes, which are not those that a rendering would give."""
+    own = {"number": number, "version": version, "subtotal": total, "total": total}
+    snapshot = {"events": events, "digest": "sha256:00"}
+    body = INVOICE | own | {"snapshot": snapshot} | changes
+    document = json.dumps(body, ensure_ascii=False, indent=1).encode()
+    new = NewInvoice(
+        number=number,
+        contract=body["contract"],
+        period_id=period_id,
+        version=version,
+        billing_period=body["period"]["billingPeriod"],
+        currency=body["currency"],
+        total=Decimal(total),
+        events=events,
+        document=document,
+        sha256=hashlib.sha256(document).digest(),
+        issued_on=date.fromisoformat(body["issueDate"]),
+    )
+    invoices.add(connection, new)
+    return document
 
 
 @dataclass
@@ -48,7 +113,7 @@ class RegionApi:
 
     worker: Worker
     contracts: Path
-    database: _Database
+    database: Database
     topic: str
     kafka: Kafka
 
@@ -68,31 +133,24 @@ class RegionApi:
 
     def await_contracts(self, loaded: int, refused: int = 0) -> dict[str, Any]:
         """The list of contracts once it has these sizes."""
-        return wait_for(
-            lambda: self.get("/v1/contracts").json(),
-            lambda found: len(found["contracts"]) == loaded and len(found["refused"]) == refused,
-        )
+        found: dict[str, Any] = {}
+
+        def as_many() -> bool:
+            found.update(self.get("/v1/contracts").json())
+            return len(found["contracts"]) == loaded and len(found["refused"]) == refused
+
+        await_true(as_many, lambda: f"{loaded} contracts loaded and {refused} refused; there are {found}")
+        return found
 
     def await_ready(self, ready: bool) -> None:
         """Wait until the readiness probe says so."""
-        wait_for(self.worker.ready, lambda found: found == ready)
+        await_true(lambda: self.worker.ready() == ready, f"readiness to be {ready}")
 
     def _ask(self, method: str, path: str, role: str | None, **rest: Any) -> httpx.Response:
         headers = {} if role is None else {"Authorization": f"Bearer {role}-token"}
         return httpx.request(
             method, f"{self.worker.url}{path}", headers=headers, timeout=20, trust_env=False, **rest
         )
-
-
-def wait_for(read: Callable[[], Any], wanted: Callable[[Any], bool], seconds: float = 30) -> Any:
-    """The first reading that is wanted; fails with the last one after the deadline."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = read()
-        if wanted(found):
-            return found
-        assert time.monotonic() < deadline, f"still {found}"
-        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -103,7 +161,7 @@ def region() -> dict[str, Any]:
 
 @contextmanager
 def _serving(
-    database: _Database, topic: str, kafka: Kafka, region: dict[str, Any], folder: Path
+    database: Database, topic: str, kafka: Kafka, region: dict[str, Any], folder: Path
 ) -> Generator[RegionApi]:
     contracts = folder / "contracts"
     contracts.mkdir()
@@ -126,35 +184,17 @@ def _serving(
             "FLEETMETER_TOPIC": topic,
         },
     )
-    worker.start()
-    try:
-        worker.await_ready()
+    with running(worker):
         yield RegionApi(worker, contracts, database, topic, kafka)
-    finally:
-        worker.stop()
 
 
 @pytest.fixture
 def api(
-    database: _Database, topic: str, kafka: Kafka, region: dict[str, Any], tmp_path: Path
+    database: Database, topic: str, kafka: Kafka, region: dict[str, Any], tmp_path: Path
 ) -> Iterator[RegionApi]:
     """A running API on a ledger of its own."""
-    with _serving(database, topic, kafka, region, tmp_path) as running:
-        yield running
-
-
-@dataclass(frozen=True)
-class _Named:
-    """A database of the session's server."""
-
-    server: Postgres
-    name: str
-
-    def dsn(self, user: str = "postgres") -> str:
-        return self.server.dsn(self.name, user)
-
-    def environment(self, user: str = "postgres") -> dict[str, str]:
-        return self.server.environment(self.name, user)
+    with _serving(database, topic, kafka, region, tmp_path) as serving:
+        yield serving
 
 
 @pytest.fixture(scope="module")
@@ -162,15 +202,10 @@ def idle_api(
     postgres: Postgres, kafka: Kafka, migrated_template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RegionApi]:
     """A running API on an empty ledger, for tests that change nothing in it."""
-    name = topic = "idle-api"
-    with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{migrated_template}"'.encode())
-    kafka.create_topic(topic)
-    try:
-        with _serving(
-            _Named(postgres, name), topic, kafka, REGION, tmp_path_factory.mktemp("api")
-        ) as running:
-            yield running
-    finally:
-        kafka.delete_topic(topic)
-        postgres.drop_database(name)
+    folder = tmp_path_factory.mktemp("api")
+    with (
+        fresh_database(postgres, migrated_template) as database,
+        fresh_topic(kafka) as topic,
+        _serving(database, topic, kafka, REGION, folder) as serving,
+    ):
+        yield serving

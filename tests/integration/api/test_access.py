@@ -8,8 +8,19 @@ ROUTES = (
     ("GET", "/v1/invoices/EU-000001/page", "reader"),
     ("GET", "/v1/usage", "reader"),
     ("GET", "/v1/quarantine", "reader"),
+    ("GET", "/v1/quarantine/x", "operator"),
+    ("POST", "/v1/quarantine/x/resolve", "operator"),
+    ("POST", "/v1/quarantine/resolve", "operator"),
     ("GET", "/v1/contracts", "reader"),
     ("GET", "/v1/backfills", "reader"),
+    ("GET", "/v1/reviews", "reader"),
+    ("POST", "/v1/reviews/accept", "operator"),
+    ("POST", "/v1/reviews/move", "operator"),
+    ("GET", "/v1/completeness", "reader"),
+    ("POST", "/v1/completeness/accept", "operator"),
+    ("GET", "/v1/replays", "reader"),
+    ("GET", "/v1/replays/x", "reader"),
+    ("POST", "/v1/replays", "operator"),
     ("GET", "/v1/devices", "operator"),
     ("POST", "/v1/devices", "operator"),
     ("POST", "/v1/backfills/x/complete", "operator"),
@@ -47,6 +58,15 @@ def test_what_is_not_there_is_told_with_a_remedy(idle_api) -> None:
         (idle_api.get("/v1/invoices", limit="many"), 400),
         (idle_api.get("/v1/quarantine", after="-1"), 400),
         (idle_api.get("/v1/usage", by="hour"), 400),
+        (idle_api.get("/v1/replays/1"), 404),
+        (idle_api.post("/v1/replays", "{"), 400),
+        (idle_api.post("/v1/replays", "{}"), 400),
+        (idle_api.post("/v1/replays", '{"fromOffset": 0, "since": "2023-01-01T00:00:00Z"}'), 400),
+        (idle_api.post("/v1/replays", '{"since": "2023-01-01T00:00:00"}'), 400),
+        (idle_api.post("/v1/replays", '{"fromOffset": -1}'), 400),
+        (idle_api.post("/v1/replays", '{"fromOffset": 0, "partition": 4}'), 404),
+        (idle_api.post("/v1/replays", '{"billingPeriod": "eu-202212"}'), 404),
+        (idle_api.post("/v1/replays", '{"fromOffset": 0}'), 409),
     ):
         assert answer.status_code == status, answer.text
         body = answer.json()
@@ -60,7 +80,8 @@ def test_the_description_names_exactly_the_routes(idle_api) -> None:
     described = answer.json()
     named = {(method.upper(), path) for path, methods in described["paths"].items() for method in methods}
     served = {
-        (method, re.sub("EU-000001", "{number}", path).replace("/x/", "/{id}/")) for method, path, _ in ROUTES
+        (method, re.sub("/x(?=/|$)", "/{id}", re.sub("EU-000001", "{number}", path)))
+        for method, path, _ in ROUTES
     }
     assert named == served | {("GET", "/openapi.json"), ("GET", "/status")}
     for path, methods in described["paths"].items():
@@ -74,7 +95,8 @@ def test_the_description_names_exactly_the_routes(idle_api) -> None:
 
 def test_answers_have_the_described_fields(idle_api) -> None:
     described = idle_api.get("/openapi.json", role=None).json()
-    for path in ("/v1/usage", "/v1/quarantine", "/v1/contracts", "/v1/backfills", "/v1/invoices"):
+    paths = ("/v1/usage", "/v1/quarantine", "/v1/contracts", "/v1/backfills", "/v1/invoices", "/v1/replays")
+    for path in paths:
         content = described["paths"][path]["get"]["responses"]["200"]["content"]
         name = content["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]
         fields = described["components"]["schemas"][name]["properties"]

@@ -1,19 +1,15 @@
 """The `fleetmeter` command against a running region."""
 
-import hashlib
 import json
 import os
 import stat
 import subprocess
 import sys
-from datetime import UTC, date, datetime
-from decimal import Decimal
 from pathlib import Path
 
 import yaml
 
-from fleetmeter_workers.ledger import invoices, registry
-from fleetmeter_workers.ledger.invoices import NewInvoice
+from .conftest import add_invoice, add_period
 
 
 def _run(api, *arguments: str, role: str = "operator", text: str = "") -> subprocess.CompletedProcess[str]:
@@ -30,91 +26,58 @@ def _run(api, *arguments: str, role: str = "operator", text: str = "") -> subpro
     )
 
 
-def _invoice(api, number: str, version: int) -> bytes:
-    document = json.dumps(
-        {
-            "schema": "fleetmeter.io/invoice/v1",
-            "number": number,
-            "version": version,
-            "issueDate": "2023-02-04",
-            "currency": "EUR",
-            "seller": {"name": "Seller [bold]", "address": ["A"], "taxId": "1", "email": "a@b.example"},
-            "customer": {"code": "acme", "name": "Acmé", "address": ["B"]},
+LINE = {
+    "charge": "messages",
+    "description": "Device messages",
+    "metric": "messages",
+    "unit": "message",
+    "model": "PerUnit",
+    "measure": "Quantity",
+    "quantity": "1835",
+    "events": 1835,
+    "devices": 1,
+    "tiers": [{"from": "0", "upTo": None, "quantity": "1835", "unitPrice": "0.01", "amount": "18.35"}],
+    "exact": "18.35",
+    "amount": "18.35",
+    "byDevice": [{"device": "hut-door", "quantity": "1835", "events": 1835, "amount": "18.35"}],
+}
+
+
+AMENDED = {
+    "revision": 2,
+    "amends": {"number": "EU-000001", "version": 1, "issueDate": "2023-02-04", "amount": "18.00"},
+    "adjustments": [
+        LINE
+        | {
+            "billingPeriod": "eu-202212",
             "contract": "acme-1",
-            "plan": {"name": "standard", "version": "1", "hash": ""},
-            "period": {
-                "billingPeriod": "eu-202301",
-                "start": "2022-12-31T23:00:00Z",
-                "end": "2023-01-31T23:00:00Z",
-                "timeZone": "Europe/Paris",
-                "cutOff": "2023-02-03T23:00:00Z",
-            },
-            "lines": [
-                {
-                    "charge": "messages",
-                    "description": "Device messages",
-                    "metric": "messages",
-                    "unit": "message",
-                    "model": "PerUnit",
-                    "measure": "Quantity",
-                    "quantity": "1835",
-                    "events": 1835,
-                    "devices": 1,
-                    "tiers": [
-                        {
-                            "from": "0",
-                            "upTo": None,
-                            "quantity": "1835",
-                            "unitPrice": "0.01",
-                            "amount": "18.35",
-                        }
-                    ],
-                    "exact": "18.35",
-                    "amount": "18.35",
-                    "byDevice": [
-                        {"device": "hut-door", "quantity": "1835", "events": 1835, "amount": "18.35"}
-                    ],
-                }
-            ],
-            "subtotal": "18.35",
-            "total": "18.35",
-            "snapshot": {"events": 1835, "digest": "sha256:00"},
-        },
-        ensure_ascii=False,
-    ).encode()
-    with api.ledger() as connection:
-        customer = registry.customer_ids(connection, ["acme"])["acme"]
-        connection.execute(
-            "INSERT INTO fleetmeter.contract_period (contract, customer_id, billing_period, starts_at, "
-            "ends_at, cutoff_at, late_usage) VALUES ('acme-1', %s, 'eu-202301', '2022-12-31T23:00:00Z', "
-            "'2023-01-31T23:00:00Z', %s, 'Grace') ON CONFLICT DO NOTHING",
-            (customer, datetime(2023, 2, 3, 23, tzinfo=UTC)),
-        )
-        row = connection.execute("SELECT period_id FROM fleetmeter.contract_period").fetchone()
-        invoices.add(
-            connection,
-            NewInvoice(
-                number=number,
-                contract="acme-1",
-                period_id=row[0],
-                version=version,
-                billing_period="eu-202301",
-                currency="EUR",
-                total=Decimal("18.35"),
-                events=1835,
-                document=document,
-                sha256=hashlib.sha256(document).digest(),
-                issued_on=date(2023, 2, 4),
-            ),
-        )
-    return document
+            "invoice": "EU-000000",
+            "start": "2022-11-30T23:00:00Z",
+            "end": "2022-12-31T23:00:00Z",
+            "planVersion": "1",
+            "quantity": "12",
+            "bookedQuantity": "100",
+            "bookedAmount": "1.00",
+            "amount": "0.12",
+        }
+    ],
+}
 
 
 def test_invoices_are_listed_shown_and_saved(api, tmp_path: Path) -> None:
-    documents = {f"EU-00000{n}": _invoice(api, f"EU-00000{n}", n) for n in (1, 2)}
+    with api.ledger() as connection:
+        period_id = add_period(connection, "acme-1", "acme")
+        documents = {
+            name: add_invoice(
+                connection, period_id, name, total, version=n, events=1835, lines=[LINE], **more
+            )
+            for n, (name, total, more) in enumerate(
+                (("EU-000001", "18.35", {}), ("EU-000002", "0.47", AMENDED)), start=1
+            )
+        }
     listed = _run(api, "invoices", "list")
     assert "EU-000001" in listed.stdout, listed
-    assert "1,835   18.35 EUR" in listed.stdout
+    assert "1,835  18.35 EUR" in listed.stdout
     shown = _run(api, "invoices", "show", "EU-000001")
     for words in ("Seller [bold]", "1,835 × 0.01", "hut-door", "Total 18.35 EUR"):
         assert words in shown.stdout
@@ -129,6 +92,15 @@ def test_invoices_are_listed_shown_and_saved(api, tmp_path: Path) -> None:
     ]
     assert (target / "EU-000002.json").read_bytes() == documents["EU-000002"]
     assert "€18.35 for January 2023" in (target / "EU-000001.html").read_text()
+    amended = _run(api, "invoices", "show", "EU-000002").stdout
+    for words in (
+        "Invoice EU-000002 amends EU-000001",
+        "Device messages, late usage of eu-202212",
+        "invoiced before, by EU-000000 and later",
+        "Charges of EU-000001, credited -18.00 EUR",
+        "Difference 0.47 EUR",
+    ):
+        assert words in amended, amended
     missing = _run(api, "invoices", "show", "EU-999999")
     assert missing.returncode == 1
     assert "remedy:" in missing.stderr

@@ -46,6 +46,28 @@ def test_good_files_are_taken_and_bad_ones_named_without_their_values(api) -> No
     assert secret not in str(status)
 
 
+def _mount(directory: Path, secret: str, name: str, text: str) -> None:
+    """A file as the kubelet shows a Secret's: a link through `..data` to a directory that is replaced."""
+    folder = directory / secret
+    folder.mkdir(exist_ok=True)
+    data = folder / f"..{len(list(folder.iterdir()))}"
+    data.mkdir()
+    (data / name).write_text(text)
+    (folder / "..data_tmp").symlink_to(data.name)
+    (folder / "..data_tmp").rename(folder / "..data")
+    if not (folder / name).is_symlink():
+        (folder / name).symlink_to(Path("..data", name))
+
+
+def test_files_of_one_name_in_two_secrets_are_two_contracts(api) -> None:
+    _mount(api.contracts, "01", "contract.yaml", _contract("acme-1", "acme"))
+    _mount(api.contracts, "02", "contract.yaml", _contract("beta-1", "beta"))
+    found = api.await_contracts(loaded=2)
+    assert [each["contract"] for each in found["contracts"]] == ["acme-1", "beta-1"]
+    _mount(api.contracts, "02", "contract.yaml", "no contract")
+    assert api.await_contracts(loaded=2, refused=1)["refused"][0]["position"] == 2
+
+
 def test_a_changed_file_is_a_new_version_and_an_equal_one_is_not(api) -> None:
     _write(api.contracts, acme=_contract("acme-1", "acme"))
     first = api.await_contracts(loaded=1)["contracts"][0]

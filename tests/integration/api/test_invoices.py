@@ -1,82 +1,20 @@
 """Invoices, usage and the quarantine, as the ledger has them."""
 
 import hashlib
-import json
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from fleetmeter_workers.ledger import invoices, quarantine, registry, usage
-from fleetmeter_workers.ledger.invoices import NewInvoice
+from fleetmeter_workers.ledger import quarantine, registry, usage
 from fleetmeter_workers.ledger.quarantine import QuarantineRow
 from fleetmeter_workers.ledger.usage import HourSum
 
-_START = datetime(2022, 12, 31, 23, tzinfo=UTC)
-_END = datetime(2023, 1, 31, 23, tzinfo=UTC)
-
-
-def _period(connection, contract: str, customer: str, billing_period: str = "eu-202301") -> int:
-    customer_id = registry.customer_ids(connection, [customer])[customer]
-    row = connection.execute(
-        "INSERT INTO fleetmeter.contract_period (contract, customer_id, billing_period, starts_at, ends_at, "
-        "cutoff_at, late_usage) VALUES (%s, %s, %s, %s, %s, %s, 'Grace') RETURNING period_id",
-        (contract, customer_id, billing_period, _START, _END, datetime(2023, 2, 3, 23, tzinfo=UTC)),
-    ).fetchone()
-    return row[0]
-
-
-def _document(number: str, total: str) -> bytes:
-    # Spaces and a non-ASCII name: the stored bytes must come back, not a rendering of them.
-    return json.dumps(
-        {
-            "schema": "fleetmeter.io/invoice/v1",
-            "number": number,
-            "version": 1,
-            "issueDate": "2023-02-04",
-            "currency": "EUR",
-            "seller": {"name": "Verkäufer", "address": ["A"], "taxId": "1", "email": "a@b.example"},
-            "customer": {"code": "acme", "name": "<b>Acmé</b>", "address": ["B"]},
-            "contract": "acme-1",
-            "plan": {"name": "standard", "version": "1", "hash": ""},
-            "period": {
-                "billingPeriod": "eu-202301",
-                "start": "2022-12-31T23:00:00Z",
-                "end": "2023-01-31T23:00:00Z",
-                "timeZone": "Europe/Paris",
-                "cutOff": "2023-02-03T23:00:00Z",
-            },
-            "lines": [],
-            "subtotal": total,
-            "total": total,
-            "snapshot": {"events": 0, "digest": "sha256:00"},
-        },
-        ensure_ascii=False,
-        indent=1,
-    ).encode()
-
-
-def _add_invoice(connection, number: str, period_id: int, total: str, version: int = 1) -> bytes:
-    document = _document(number, total)
-    new = NewInvoice(
-        number=number,
-        contract="acme-1",
-        period_id=period_id,
-        version=version,
-        billing_period="eu-202301",
-        currency="EUR",
-        total=Decimal(total),
-        events=739,
-        document=document,
-        sha256=hashlib.sha256(document).digest(),
-        issued_on=date(2023, 2, 4),
-    )
-    invoices.add(connection, new)
-    return document
+from .conftest import add_invoice, add_period
 
 
 def test_an_invoice_is_given_to_the_byte_and_as_a_page(api) -> None:
     with api.ledger() as connection:
-        document = _add_invoice(connection, "EU-000001", _period(connection, "acme-1", "acme"), "1234.50")
+        document = add_invoice(connection, add_period(connection, "acme-1", "acme"), "EU-000001", "1234.50")
     stored = api.get("/v1/invoices/EU-000001")
     assert stored.content == document
     assert stored.headers["content-type"] == "application/json"
@@ -90,9 +28,11 @@ def test_an_invoice_is_given_to_the_byte_and_as_a_page(api) -> None:
 
 def test_invoices_are_listed_page_by_page(api) -> None:
     with api.ledger() as connection:
-        period_id = _period(connection, "acme-1", "acme")
-        for number in range(1, 6):
-            _add_invoice(connection, f"EU-{number:06d}", period_id, "0.10", version=number)
+        period_id = add_period(connection, "acme-1", "acme")
+        documents = [
+            add_invoice(connection, period_id, f"EU-{number:06d}", "0.10", version=number, events=739)
+            for number in range(1, 6)
+        ]
     first = api.get("/v1/invoices", limit="2").json()
     assert [each["number"] for each in first["invoices"]] == ["EU-000001", "EU-000002"]
     second = api.get("/v1/invoices", limit="3", after=first["next"]).json()
@@ -108,7 +48,8 @@ def test_invoices_are_listed_page_by_page(api) -> None:
         "total": "0.10",
         "events": 739,
         "issueDate": "2023-02-04",
-        "sha256": hashlib.sha256(_document("EU-000001", "0.10")).hexdigest(),
+        "sha256": hashlib.sha256(documents[0]).hexdigest(),
+        "amends": None,
     }
     assert api.get("/v1/invoices", contract="other").json()["invoices"] == []
     assert len(api.get("/v1/invoices", billingPeriod="eu-202301").json()["invoices"]) == 5
@@ -116,7 +57,7 @@ def test_invoices_are_listed_page_by_page(api) -> None:
 
 def test_usage_is_summed_in_decimals(api) -> None:
     with api.ledger() as connection:
-        period_id = _period(connection, "acme-1", "acme")
+        period_id = add_period(connection, "acme-1", "acme")
         metric_id = registry.metric_ids(connection, [("messages", "Delta", "message")])["messages"]
         one = HourSum(2, 1, Decimal("0.1"))
         hours = {(period_id, metric_id, datetime(2023, 1, 5, hour, tzinfo=UTC)): one for hour in range(3)}

@@ -124,6 +124,92 @@ def test_the_table_is_for_people(messages: Path, tmp_path: Path) -> None:
     assert "4 messages read; no usage: 1 unparseable" in result.stdout
 
 
+METERS = [
+    ("a", "2026-02-27T12:00:00+00:00", "energy", "990", "60"),
+    ("a", "2026-03-02T12:00:00+00:00", "energy", "15", "61"),
+    ("a", "2026-03-03T12:00:00+00:00", "energy", "777", "62"),
+    ("a", "2026-03-04T12:00:00+00:00", "energy", "25.5", "63"),
+    ("b", "2026-03-01T00:00:00+00:00", "stored", "40", "1"),
+    ("b", "2026-03-30T12:00:00+00:00", "stored", "20", "2"),
+    ("c", "2026-03-01T00:00:00+00:00", "spent", "1.5", "3"),
+    ("c", "2026-03-02T00:00:00+00:00", "spent", "2", "4"),
+]
+KINDS = ("energy=Cumulative:rollover=1000:sentinel=777", "stored=Gauge:Last")
+
+
+@pytest.fixture
+def meters(tmp_path: Path) -> Path:
+    lines = [
+        {
+            "device": device,
+            "epoch": 1,
+            "seq": int(seq),
+            "eventAt": at,
+            "items": [{"metric": metric, "quantity": value}],
+            "received": at,
+        }
+        for device, at, metric, value, seq in METERS
+    ]
+    path = tmp_path / "meters.ndjson"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return path
+
+
+def options(*kinds: str) -> list[str]:
+    return ["--received-field", "received", *(part for kind in kinds for part in ("--metric", kind))]
+
+
+def test_registers_and_levels(meters: Path) -> None:
+    found = document(meters, *options(*KINDS))["periods"]
+    assert {(each["metric"], each["period"]): (each["events"], each["quantity"]) for each in found} == {
+        ("energy", "2026-02"): (1, "0"),
+        ("energy", "2026-03"): (3, "35.5"),
+        ("stored", "2026-03"): (2, "20"),
+        ("spent", "2026-03"): (2, "3.5"),
+    }
+
+
+def test_the_order_of_lines_makes_no_difference(meters: Path) -> None:
+    expected = document(meters, *options(*KINDS))
+    lines = meters.read_text().splitlines()
+    meters.write_text("\n".join([*lines[3:], *lines[:3]]))
+    assert document(meters, *options(*KINDS)) == expected
+    meters.write_text("\n".join(reversed(lines)))
+    assert document(meters, *options(*KINDS)) == expected
+
+
+def test_registers_are_priced(meters: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(PLAN.replace("metric: messages", "metric: energy"))
+    amounts = document(meters, *options(*KINDS), "--plan", plan)["amounts"]
+    assert [(a["period"], a["charge"], a["quantity"], a["amount"]) for a in amounts] == [
+        ("2026-02", "msg", "0", "0.00"),
+        ("2026-02", "dev", "1", "2.00"),
+        ("2026-03", "msg", "35.5", "0.18"),
+        ("2026-03", "dev", "1", "2.00"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("metric", "complaint"),
+    [
+        ("energy", "write energy=Cumulative"),
+        ("=Delta", "write energy=Cumulative"),
+        ("energy=Register", "kind"),
+        ("energy=Cumulative:modulus=5", "modulus is unknown"),
+        ("energy=Cumulative:rollover=0", "rollover must be greater than 0"),
+        ("energy=Cumulative:rollover=ten", "rollover"),
+        ("energy=Gauge", "aggregation"),
+        ("energy=Gauge:Mean", "aggregation"),
+        ("energy=Delta:sentinel=5", "sentinels are readings"),
+    ],
+)
+def test_metrics_that_can_not_be_used(messages: Path, metric: str, complaint: str) -> None:
+    result = run(messages, "--metric", metric)
+    assert result.exit_code == 2
+    assert complaint in result.output.replace("\n", " ")
+
+
 def test_a_region_gives_its_calendar_and_metrics(messages: Path) -> None:
     region = EXAMPLES / "demo" / "region.yaml"
     found = document(messages, "--region", region)

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from fleetmeter_api.region import DeviceClass
+from fleetmeter_api.region import DeviceClass, Metric
 from fleetmeter_cli.trial import Decision, Device, Place, Setting, Trial, adapter_of
 from fleetmeter_rules.calendar import Calendar
 from fleetmeter_rules.contracts import Defaults
 from fleetmeter_rules.instant import to_micros
+from fleetmeter_rules.number import plain
 from fleetmeter_rules.ownership import Binding
 
 TRACES = Path(__file__).parents[3] / "examples" / "traces"
@@ -137,6 +138,30 @@ def test_owners_and_classes_come_from_the_registry() -> None:
         ("seller", "quarantined", "identity_not_allowed"),
         ("unknown", "quarantined", "unknown_device"),
     ]
+
+
+def test_a_sold_meter_runs_on_and_its_level_does_not() -> None:
+    start, sold = MARCH_END - 600 * HOUR, MARCH_END - 100 * HOUR
+    owners = (Binding("seller", start, None, 1), Binding("buyer", sold, None, 2))
+    kinds = {
+        "energy": Metric(code="energy", kind="Cumulative", unit="kW.h"),
+        "stored": Metric(code="stored", kind="Gauge", unit="GB", aggregation="TimeWeighted"),
+    }
+    trial = Trial(Setting(TERMS, {"pump-7": Device("default", owners)}, kinds=kinds))
+    shown = [(sold - 2 * HOUR, 100), (sold - HOUR, 130), (sold + HOUR, 150), (MARCH_END + HOUR, 155)]
+    for seq, (at, value) in reversed([*enumerate(shown)]):
+        items = [{"metric": "energy", "quantity": value}, {"metric": "stored", "quantity": value}]
+        trial.take("json", envelope(seq=seq, eventAt=at.isoformat(), items=items), to_micros(at))
+    trial.measure()
+    found = {(p.customer, p.metric, p.period): plain(t.quantity) for p, t in trial.tallies.items()}
+    assert found == {
+        ("seller", "energy", "2026-03"): "30",
+        ("buyer", "energy", "2026-03"): "20",
+        ("buyer", "energy", "2026-04"): "5",
+        ("seller", "stored", "2026-03"): "129.7058823529",
+        ("buyer", "stored", "2026-03"): "150",
+        ("buyer", "stored", "2026-04"): "154.9930555556",
+    }
 
 
 def test_only_metrics_that_count_are_counted() -> None:

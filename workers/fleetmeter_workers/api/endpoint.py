@@ -50,6 +50,7 @@ class Endpoint:
     parameters: tuple[Parameter, ...] = ()
     body: type | None = None
     most_bytes: int = 0
+    takes: Literal["application/x-ndjson", "application/json"] = "application/x-ndjson"
 
     def route(self, parts: Parts) -> Route:
         """The Starlette route that serves it."""

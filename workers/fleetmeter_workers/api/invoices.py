@@ -21,7 +21,8 @@ _PAGE_HEADERS = {
 
 
 class InvoiceEntry(msgspec.Struct, frozen=True, rename="camel"):
-    """An invoice in a list. `total` is a decimal string, `sha256` that of the stored document."""
+    """An invoice in a list. `total` is a decimal string, `sha256` that of the stored document. An amended one
+    `amends` the version before; its total is the difference."""
 
     number: str
     version: int
@@ -33,6 +34,7 @@ class InvoiceEntry(msgspec.Struct, frozen=True, rename="camel"):
     events: int
     issue_date: str
     sha256: str
+    amends: str | None
 
 
 class InvoiceList(msgspec.Struct, frozen=True, rename="camel"):
@@ -75,6 +77,7 @@ def list_invoices(call: Call) -> Response:
             events=row.events,
             issue_date=row.issued_on.isoformat(),
             sha256=row.sha256.hex(),
+            amends=row.amends,
         )
         for row in rows
     ]

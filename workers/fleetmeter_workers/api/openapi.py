@@ -10,6 +10,7 @@ from fleetmeter_workers.api.endpoint import Endpoint
 from fleetmeter_workers.api.refusal import RefusalBody
 
 _PATH_PARAMETER = re.compile(r"{(\w+)}")
+_FORM = {"application/x-ndjson": "One JSON object a line", "application/json": "One JSON object"}
 
 
 def describe(endpoints: Sequence[Endpoint], region: str) -> dict[str, Any]:
@@ -62,8 +63,8 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.body is not None:
         operation["requestBody"] = {
             "required": True,
-            "description": f"One JSON object a line, at most {endpoint.most_bytes:,} bytes in all.",
-            "content": {"application/x-ndjson": {"schema": _reference(endpoint.body)}},
+            "description": f"{_FORM[endpoint.takes]}, at most {endpoint.most_bytes:,} bytes in all.",
+            "content": {endpoint.takes: {"schema": _reference(endpoint.body)}},
         }
     return operation
 

@@ -15,6 +15,7 @@ from fleetmeter_workers.api.call import Call
 from fleetmeter_workers.api.endpoint import json_response
 from fleetmeter_workers.api.status_numbers import Numbers, read_numbers
 from fleetmeter_workers.ledger.periods import PeriodCount
+from fleetmeter_workers.ledger.reopenings import Reopening
 from fleetmeter_workers.queue import Queue, QueueAwayError
 
 
@@ -70,6 +71,10 @@ class PeriodStatus(msgspec.Struct, frozen=True, rename="camel"):
     quarantined: int
     duplicates: int
     invoices: int
+    boundary_candidates: int
+    boundary_undecided: int
+    missing: int
+    silent_devices: int
     sealable: bool
     waiting_for: str
     message: str
@@ -183,22 +188,45 @@ def _period(name: str, bounds: Bounds, cut: datetime, inputs: _Inputs) -> Period
     summary = inputs.numbers.periods.get(name)
     count = summary.count if summary else PeriodCount()
     total = summary.open + summary.sealing + summary.final if summary else 0
-    is_final = summary is not None and summary.final == total
+    due, message = _amendments(name, inputs.numbers)
+    is_final = summary is not None and summary.final == total and not due
+    if summary is not None and summary.final == total and due:
+        cut = due[0].due_at
     readiness = None if is_final else _readiness(bounds, cut, inputs)
+    if readiness is not None and readiness.sealable:
+        left = total - summary.final + len(due) if summary else 0
+        readiness = _awaited(name, left, inputs)
     return PeriodStatus(
         contract_periods=total,
-        open=summary.open if summary else 0,
+        open=summary.open + len(due) if summary else 0,
         sealing=summary.sealing if summary else 0,
-        final=summary.final if summary else 0,
+        final=summary.final - len(due) if summary else 0,
         events=count.events,
         late=count.late,
         quarantined=count.quarantined,
         duplicates=count.duplicates,
         invoices=summary.invoices if summary else 0,
+        boundary_candidates=count.boundary,
+        boundary_undecided=count.boundary - count.reviewed,
+        missing=summary.missing if summary else 0,
+        silent_devices=summary.silent if summary else 0,
         sealable=readiness is not None and readiness.sealable,
         waiting_for=readiness.waiting_for.value if readiness else "",
-        message=readiness.message if readiness else "every contract period is final",
+        message=readiness.message if readiness else message,
         cut_off=rfc3339(cut),
+    )
+
+
+def _amendments(name: str, numbers: Numbers) -> tuple[list[Reopening], str]:
+    """The amendments of a period's final contract periods that are due, which makes these count as open; and
+    what to say while none is."""
+    known = numbers.reopenings.get(name, ())
+    due = [each for each in known if each.due_at <= numbers.now]
+    if not known or due:
+        return due, "every contract period is final"
+    return [], (
+        f"every contract period is final; late usage amends {len(known)} of them from "
+        f"{rfc3339(known[0].due_at)} on"
     )
 
 
@@ -222,6 +250,18 @@ def _readiness(bounds: Bounds, cut: datetime, inputs: _Inputs) -> Readiness:
         if held.waiting_for is WaitingFor.BACKFILL:
             return held
     return sealable(bounds.start, bounds.end, cut, numbers.now, partitions, None, loaded)
+
+
+def _awaited(name: str, left: int, inputs: _Inputs) -> Readiness:
+    """Whether all that is left to seal of a billing period waits for a person; else the close goes on."""
+    waits = inputs.numbers.held.get(name, ())
+    if not waits or len(waits) < left or name in inputs.numbers.unbegun:
+        return Readiness(WaitingFor.NOTHING, "")
+    if len(waits) == 1:
+        return waits[0]
+    return Readiness(
+        waits[0].waiting_for, f"{len(waits)} contract periods wait; the first: {waits[0].message}"
+    )
 
 
 def _required(cut: datetime, inputs: _Inputs) -> dict[int, int]:

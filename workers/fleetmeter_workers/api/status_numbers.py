@@ -2,9 +2,9 @@
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import product
 from typing import Final
 
@@ -12,13 +12,15 @@ from fleetmeter_api.contract import Contract
 from fleetmeter_api.region import Region
 from fleetmeter_rules.calendar import billing_periods, calendar_of, period_name
 from fleetmeter_rules.contracts import Version
-from fleetmeter_workers.ledger import backfills, contracts, offsets, periods, quarantine
+from fleetmeter_rules.seal import Readiness
+from fleetmeter_workers.ledger import backfills, contracts, doubts, offsets, periods, quarantine, reopenings
 from fleetmeter_workers.ledger.backfills import Backfill
 from fleetmeter_workers.ledger.contract_book import ContractBook
 from fleetmeter_workers.ledger.contracts import Refusal
 from fleetmeter_workers.ledger.database import Connection
 from fleetmeter_workers.ledger.offsets import PartitionOffset
 from fleetmeter_workers.ledger.periods import PeriodSummary
+from fleetmeter_workers.ledger.reopenings import Reopening
 
 _LONG_SECONDS: Final = 0.1
 _REST: Final = 20
@@ -32,6 +34,20 @@ _OWN_CALENDARS: Final = (
     "WHERE contract IN (SELECT contract FROM fleetmeter.contract_version "
     "WHERE document ?| '{timeZone,anchorDay,gracePeriodSeconds}') ORDER BY contract, version"
 )
+_WITHOUT_PERIOD: Final = (
+    "SELECT EXISTS (SELECT FROM (SELECT DISTINCT ON (contract) contract, document "
+    "FROM fleetmeter.contract_version ORDER BY contract, version DESC) AS latest "
+    "WHERE (document ->> 'validFrom')::date < %s::timestamptz::date "
+    "AND coalesce((document ->> 'validTo')::date, 'infinity') > %s::timestamptz::date "
+    "AND NOT EXISTS (SELECT FROM fleetmeter.contract_period AS own WHERE own.contract = latest.contract "
+    "AND own.billing_period = %s))"
+)
+_MAY_WAIT: Final = (
+    "SELECT DISTINCT contract FROM fleetmeter.contract_version WHERE contract = ANY(%s) "
+    "AND document ?| '{boundaryReviewThreshold,incompleteUsage}'"
+)
+_DAY: Final = timedelta(days=1)
+"""A contract's zone moves its first and last instant by less than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +55,9 @@ class Numbers:
     """The ledger at one moment, `now` by its own clock.
 
     `cut_offs`: the latest cut-off of a billing period's contract periods, where it is not the region's.
+    `held`: by billing period, why contract periods of it wait for a person, one entry each. `unbegun`: of
+    these billing periods, those in which a contract has no contract period yet, so that a close has to go on.
+    `reopenings`: by billing period, the next amendments of its final contract periods, the first due first.
     """
 
     now: datetime
@@ -51,6 +70,9 @@ class Numbers:
     backfills: Mapping[str, Backfill]
     periods: Mapping[str, PeriodSummary]
     cut_offs: Mapping[str, datetime]
+    held: Mapping[str, Sequence[Readiness]]
+    unbegun: frozenset[str]
+    reopenings: Mapping[str, Sequence[Reopening]]
 
 
 class Summaries:
@@ -83,6 +105,7 @@ def read_numbers(connection: Connection, topic: str, region: Region, sums: Summa
     with connection.transaction():
         now, schema_version = connection.execute(_CLOCK_AND_SCHEMA).fetchall()[0]
         summaries = sums.read(connection)
+        held = _held(connection)
         return Numbers(
             now=now,
             schema_version=schema_version,
@@ -94,7 +117,36 @@ def read_numbers(connection: Connection, topic: str, region: Region, sums: Summa
             backfills=backfills.all_backfills(connection),
             periods=summaries,
             cut_offs=_cut_offs(connection, region, summaries.values(), now),
+            held=held,
+            unbegun=_unbegun(connection, (summaries[name] for name in held if name in summaries)),
+            reopenings=_reopenings(connection),
         )
+
+
+def _held(connection: Connection) -> Mapping[str, Sequence[Readiness]]:
+    in_doubt = doubts.unsealed(connection)
+    if not in_doubt:
+        return {}
+    named = connection.execute(_MAY_WAIT, (sorted({each.contract for each in in_doubt}),)).fetchall()
+    versions = contracts.versions_of(connection, (contract for (contract,) in named))
+    return doubts.held(connection, in_doubt, versions)
+
+
+def _reopenings(connection: Connection) -> Mapping[str, Sequence[Reopening]]:
+    found: dict[str, list[Reopening]] = {}
+    for each in reopenings.pending(connection):
+        found.setdefault(each.billing_period, []).append(each)
+    return found
+
+
+def _unbegun(connection: Connection, held: Iterable[PeriodSummary]) -> frozenset[str]:
+    found: set[str] = set()
+    for each in held:
+        first, last = each.starts_at + _DAY, each.ends_at - _DAY
+        row = connection.execute(_WITHOUT_PERIOD, (last, first, each.billing_period)).fetchone()
+        if row is not None and row[0]:
+            found.add(each.billing_period)
+    return frozenset(found)
 
 
 def _cut_offs(
