@@ -57,6 +57,7 @@ async def _run(settings: Settings) -> None:
             jurisdiction=settings.jurisdiction,
             clock=lambda: datetime.now(UTC),
             generate=lambda: secrets.token_urlsafe(24),
+            metrics_from=settings.metrics_from,
         )
         loop = Loop(context, settings.resync_seconds)
         probes = await health.serve(loop, settings.listen, settings.port)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fleetmeter_operator.build.site import Images
+from fleetmeter_operator.build.site import Images, Object
 
 _IMAGES = ("workers", "kafka", "postgres", "mosquitto")
 
@@ -30,6 +30,7 @@ class Settings:
     listen: str
     port: int
     resync_seconds: float
+    metrics_from: tuple[Object, ...] = ()
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
@@ -42,6 +43,7 @@ class Settings:
             listen=env.get("FLEETMETER_LISTEN", "0.0.0.0"),  # noqa: S104 (probes come from the node)
             port=int(_number(env, "FLEETMETER_PORT", "8080")),
             resync_seconds=_number(env, "FLEETMETER_RESYNC_SECONDS", "30"),
+            metrics_from=_peers(env),
         )
 
 
@@ -59,6 +61,16 @@ def _number(env: Mapping[str, str], name: str, default: str) -> float:
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
         raise SettingsError(f"environment variable {name} is {value!r}; set it to a positive number")
     return float(value)
+
+
+def _peers(env: Mapping[str, str]) -> tuple[Object, ...]:
+    try:
+        peers: list[Object] = json.loads(env.get("FLEETMETER_METRICS_FROM") or "[]")
+        return tuple(dict(peer) for peer in peers)
+    except (ValueError, TypeError) as error:
+        raise SettingsError(
+            "environment variable FLEETMETER_METRICS_FROM must be a JSON list of NetworkPolicyPeers"
+        ) from error
 
 
 def _images(env: Mapping[str, str]) -> Images:

@@ -46,12 +46,13 @@ class KafkaSettings:
 
 @dataclass(frozen=True, slots=True)
 class MqttSettings:
-    """Where the MQTT broker is and who we are to it."""
+    """Where the MQTT broker is and who we are to it. `take_turns`: other gateways read it, too."""
 
     host: str | None
     port: int
     user: str | None
     password: str | None
+    take_turns: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             port=_number(env, "FLEETMETER_MQTT_PORT", 1883),
             user=_text(env, "FLEETMETER_MQTT_USER"),
             password=_text(env, "FLEETMETER_MQTT_PASSWORD"),
+            take_turns=_number(env, "FLEETMETER_GATEWAYS", 1) > 1,
         ),
         listen=_text(env, "FLEETMETER_LISTEN") or "0.0.0.0",  # noqa: S104 a pod listens on its own address
         port=_number(env, "FLEETMETER_PORT", 8080),

@@ -1,5 +1,6 @@
 """One Kafka node (KRaft) on loopback, started by the image's own script."""
 
+from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import cast
@@ -18,8 +19,18 @@ Made = dict[str, Future[None]]
 class Kafka:
     """A broker and controller in one process, data in `directory`, open to any loopback client."""
 
-    def __init__(self, directory: Path, logs: Path, *, home: Path | None = None) -> None:
-        """Describe the broker; `home` has `libs/` and `runtime/`, by default the cached one."""
+    def __init__(
+        self,
+        directory: Path,
+        logs: Path,
+        *,
+        home: Path | None = None,
+        passwords: Mapping[str, str] | None = None,
+    ) -> None:
+        """Describe the broker; `home` has `libs/` and `runtime/`, by default the cached one.
+
+        With `passwords` it asks each account for its own, `admin` among them, as a region's broker does.
+        """
         self.port = free_port()
         home = home or kafka_home()
         self.process = Process(
@@ -35,8 +46,10 @@ class Kafka:
                 "KAFKA_PORT": str(self.port),
                 "KAFKA_CONTROLLER_PORT": str(free_port()),
                 "KAFKA_ADVERTISED": self.bootstrap,
+                **{f"KAFKA_PASSWORD_{user.upper()}": word for user, word in (passwords or {}).items()},
             },
         )
+        self._login = _login("admin", passwords["admin"]) if passwords else {}
 
     @property
     def bootstrap(self) -> str:
@@ -50,7 +63,7 @@ class Kafka:
     def await_ready(self) -> None:
         """Return when the broker answers a metadata request."""
         self.process.await_ready(lambda: listening(self.port))
-        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0, **self._login})
         self.process.await_ready(lambda: _answers(admin))
 
     def stop(self) -> None:
@@ -61,15 +74,24 @@ class Kafka:
         """Make a topic, as the region's migration does."""
         settings = {"message.timestamp.type": "LogAppendTime", "retention.ms": "-1"}
         topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=settings)
-        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 4})
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 4, **self._login})
         made = cast(Made, admin.create_topics([topic]))  # pyright: ignore[reportUnknownMemberType] - untyped
         made[name].result(30)
 
     def delete_topic(self, name: str) -> None:
         """Remove a topic."""
-        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 4})
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 4, **self._login})
         gone = cast(Made, admin.delete_topics([name]))  # pyright: ignore[reportUnknownMemberType] - untyped
         gone[name].result(30)
+
+
+def _login(user: str, password: str) -> dict[str, str]:
+    return {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": user,
+        "sasl.password": password,
+    }
 
 
 def _answers(admin: AdminClient) -> bool:

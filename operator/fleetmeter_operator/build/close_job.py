@@ -63,7 +63,7 @@ def build(
                 pod_labels,
                 body,
                 site.images,
-                volumes=[part.volume for part in mounted],
+                volumes=config.volumes(mounted),
                 restartPolicy="Never",
             ),
         },

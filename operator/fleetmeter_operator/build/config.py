@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fleetmeter_operator.build import labels, pods
@@ -17,16 +17,38 @@ TOKENS_FILE = "tokens.yaml"
 
 @dataclass(frozen=True)
 class Mounted:
-    """One piece of configuration in a worker's pod: its volume, its mount, and the variable that names it."""
+    """One piece of configuration in a worker's pod: the variable that names it, and its volumes' sources by
+    their path under the configuration root."""
 
     env: Object
-    volume: Object
+    sources: Mapping[str, Object]
 
     @property
-    def mount(self) -> Object:
-        """The volume's mount, read-only, under the configuration root."""
-        name = self.volume["name"]
-        return {"name": name, "mountPath": f"{ROOT}/{name}", "readOnly": True}
+    def volumes(self) -> list[Object]:
+        """The pod's volumes."""
+        return [{"name": _volume_name(path), **source} for path, source in self.sources.items()]
+
+    @property
+    def mounts(self) -> list[Object]:
+        """The volumes' mounts, read-only."""
+        return [
+            {"name": _volume_name(path), "mountPath": f"{ROOT}/{path}", "readOnly": True}
+            for path in self.sources
+        ]
+
+
+def volumes(mounted: Sequence[Mounted]) -> list[Object]:
+    """The volumes of all of them."""
+    return [volume for part in mounted for volume in part.volumes]
+
+
+def mounts(mounted: Sequence[Mounted]) -> list[Object]:
+    """The mounts of all of them."""
+    return [mount for part in mounted for mount in part.mounts]
+
+
+def _volume_name(path: str) -> str:
+    return path.replace("/", "-")
 
 
 def region_document(site: Site) -> Object:
@@ -53,20 +75,20 @@ def region(site: Site) -> Mounted:
     """region.json."""
     return Mounted(
         pods.value("FLEETMETER_REGION_FILE", f"{ROOT}/region/{REGION_FILE}"),
-        {"name": "region", "configMap": {"name": site.part("config")}},
+        {"region": {"configMap": {"name": site.part("config")}}},
     )
 
 
 def contracts(site: Site) -> Mounted:
-    """All contract files of the Secrets that the region names, in one directory."""
-    sources: list[Object] = [
-        {"secret": {"name": name, "optional": True}} for name in site.spec.contracts.secret_names
-    ]
+    """The contract files of the Secrets that the region names: a directory each, so that files of one name
+    in two Secrets are two files."""
+    sources: Object = {
+        f"contracts/{number:02d}": {"secret": {"secretName": name, "optional": True}}
+        for number, name in enumerate(site.spec.contracts.secret_names, start=1)
+    }
     return Mounted(
         pods.value("FLEETMETER_CONTRACTS_DIR", f"{ROOT}/contracts"),
-        {"name": "contracts", "projected": {"sources": sources}}
-        if sources
-        else {"name": "contracts", "emptyDir": {}},
+        sources or {"contracts": {"emptyDir": {}}},
     )
 
 
@@ -74,10 +96,7 @@ def seller(site: Site) -> Mounted:
     """The seller that invoices name."""
     return Mounted(
         pods.value("FLEETMETER_SELLER_FILE", f"{ROOT}/seller/{SELLER_FILE}"),
-        {
-            "name": "seller",
-            "secret": {"secretName": site.spec.invoicing.seller_secret_name, "optional": True},
-        },
+        {"seller": {"secret": {"secretName": site.spec.invoicing.seller_secret_name, "optional": True}}},
     )
 
 
@@ -86,9 +105,7 @@ def tokens(site: Site) -> Mounted:
     secret = site.spec.api.tokens_secret_name
     return Mounted(
         pods.value("FLEETMETER_TOKENS_FILE", f"{ROOT}/tokens/{TOKENS_FILE}"),
-        {"name": "tokens", "secret": {"secretName": secret, "optional": True}}
-        if secret
-        else {"name": "tokens", "emptyDir": {}},
+        {"tokens": {"secret": {"secretName": secret, "optional": True}} if secret else {"emptyDir": {}}},
     )
 
 
@@ -106,7 +123,5 @@ def plans(config_maps: Sequence[str]) -> Mounted:
     ]
     return Mounted(
         pods.value("FLEETMETER_PLANS_DIR", f"{ROOT}/plans"),
-        {"name": "plans", "projected": {"sources": sources}}
-        if sources
-        else {"name": "plans", "emptyDir": {}},
+        {"plans": {"projected": {"sources": sources}} if sources else {"emptyDir": {}}},
     )

@@ -15,7 +15,7 @@ _OVERHEAD_MIB = (
 
 
 def build(site: Site) -> list[Object]:
-    """The StatefulSet and the Service of the region's broker."""
+    """The start script, the StatefulSet and the Service of the region's broker."""
     embedded = site.spec.broker.embedded_settings
     heap = _heap_mib(embedded.heap)
     users = secrets.KAFKA
@@ -40,6 +40,7 @@ def build(site: Site) -> list[Object]:
         grace_seconds=60,
     )
     return [
+        stateful.build_start(site, COMPONENT),
         stateful.build_stateful_set(site, engine),
         stateful.build_service(site, COMPONENT, {"kafka": PORT}),
     ]

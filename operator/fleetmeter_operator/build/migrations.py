@@ -29,7 +29,7 @@ def build(site: Site) -> Object:
         labels.part_labels(site.name, COMPONENT),
         body,
         site.images,
-        volumes=[part.volume for part in mounted],
+        volumes=config.volumes(mounted),
         restartPolicy="Never",
     )
     spec: Object = {

@@ -10,7 +10,7 @@ PORT = 1883
 
 
 def build(site: Site) -> list[Object]:
-    """The StatefulSet and the Service of the MQTT broker; nothing where the region has none."""
+    """The start script, the StatefulSet and the Service of the MQTT broker; nothing where there is none."""
     if not site.has_mosquitto:
         return []
     embedded = site.spec.mqtt.embedded_settings
@@ -31,6 +31,7 @@ def build(site: Site) -> list[Object]:
         grace_seconds=30,
     )
     return [
+        stateful.build_start(site, COMPONENT),
         stateful.build_stateful_set(site, engine),
         stateful.build_service(site, COMPONENT, {"mqtt": PORT}),
     ]
@@ -45,4 +46,6 @@ def client_env(site: Site) -> list[Object]:
         pods.value("FLEETMETER_MQTT_PORT", str(PORT)),
         pods.value("FLEETMETER_MQTT_USER", "gateway"),
         pods.from_secret("FLEETMETER_MQTT_PASSWORD", secrets.MQTT.name(site.name), "gateway-password"),
+        # Of several gateways one at a time reads the broker.
+        pods.value("FLEETMETER_GATEWAYS", str(site.spec.gateway.replicas)),
     ]

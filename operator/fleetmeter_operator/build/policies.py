@@ -14,6 +14,7 @@ from fleetmeter_operator.build import (
     mosquitto,
     postgres,
     region_api,
+    workers,
 )
 from fleetmeter_operator.build.site import Object, Site
 
@@ -34,16 +35,22 @@ def build(site: Site) -> list[Object]:
     clients = [_pods(labels.part_selector(site.name, client)) for client in _CLIENTS]
     entrance = _entrance(site)
     broker = [_to(site, mosquitto.COMPONENT, mosquitto.PORT)] if site.has_mosquitto else []
+    watch = [_from(site.metrics_from, workers.METRICS_PORT)] if site.metrics_from else []
     policies = [
         _deny_all(site),
         _policy(site, kafka.COMPONENT, ingress=[_from(clients, kafka.PORT)]),
         _policy(site, postgres.COMPONENT, ingress=[_from(clients, postgres.PORT)]),
-        _policy(site, gateway.COMPONENT, ingress=[_from(entrance, gateway.PORT)], egress=[*engines, *broker]),
-        _policy(site, consumer.COMPONENT, egress=engines),
+        _policy(
+            site,
+            gateway.COMPONENT,
+            ingress=[_from(entrance, gateway.PORT), *watch],
+            egress=[*engines, *broker],
+        ),
+        _policy(site, consumer.COMPONENT, ingress=watch, egress=engines),
         _policy(
             site,
             region_api.COMPONENT,
-            ingress=[_from([_pods(OPERATOR)], region_api.STATUS_PORT)],
+            ingress=[_from([_pods(OPERATOR)], region_api.STATUS_PORT), *watch],
             egress=engines,
         ),
         _policy(site, close_job.COMPONENT, egress=engines),

@@ -12,7 +12,7 @@ SUPERUSER = "postgres"
 
 
 def build(site: Site) -> list[Object]:
-    """The StatefulSet and the Service of the region's ledger."""
+    """The start script, the StatefulSet and the Service of the region's ledger."""
     embedded = site.spec.store.embedded_settings
     engine = stateful.Engine(
         component=COMPONENT,
@@ -29,6 +29,7 @@ def build(site: Site) -> list[Object]:
         grace_seconds=60,
     )
     return [
+        stateful.build_start(site, COMPONENT),
         stateful.build_stateful_set(site, engine),
         stateful.build_service(site, COMPONENT, {"postgres": PORT}),
     ]

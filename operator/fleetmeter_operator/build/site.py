@@ -24,13 +24,17 @@ class Images:
 
 @dataclass(frozen=True)
 class Site:
-    """One BillingRegion as an owner of children: all that a builder may know."""
+    """One BillingRegion as an owner of children: all that a builder may know.
+
+    `metrics_from`: the NetworkPolicyPeers that may read the workers' metrics.
+    """
 
     name: str
     namespace: str
     uid: str
     spec: BillingRegionSpec
     images: Images
+    metrics_from: tuple[Object, ...] = ()
 
     def part(self, component: str) -> str:
         """The name of the object that is this region's `component`."""

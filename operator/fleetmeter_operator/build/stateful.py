@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
+from importlib import resources
 
 from fleetmeter_operator.build import labels, pods
+from fleetmeter_operator.build.digest import digest
 from fleetmeter_operator.build.quantity import quantity
 from fleetmeter_operator.build.site import Object, Site
 
 CLAIM = "data"
+START_ROOT = "/etc/fleetmeter"
+START_FILE = "start"
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,22 @@ class Engine:
     grace_seconds: int
 
 
+@functools.cache
+def start_script(component: str) -> str:
+    """The script that starts the engine: the image's own. Mounted, it starts an upstream image as well."""
+    return resources.files("fleetmeter_operator.engines").joinpath(f"start-{component}").read_text("utf-8")
+
+
+def build_start(site: Site, component: str) -> Object:
+    """The ConfigMap with the engine's start script."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": labels.owned(site, site.part(f"{component}-start"), component),
+        "data": {START_FILE: start_script(component)},
+    }
+
+
 def claim_name(site: Site, component: str) -> str:
     """The claim that the StatefulSet controller makes for the engine's only pod."""
     return f"{CLAIM}-{site.part(component)}-0"
@@ -37,7 +58,11 @@ def build_stateful_set(site: Site, engine: Engine) -> Object:
         engine.component,
         engine.image,
         site.images,
-        mounts=[{"name": CLAIM, "mountPath": engine.data}],
+        mounts=[
+            {"name": CLAIM, "mountPath": engine.data},
+            {"name": START_FILE, "mountPath": START_ROOT, "readOnly": True},
+        ],
+        command=["/bin/sh", f"{START_ROOT}/{START_FILE}"],
         env=engine.env,
         ports=[{"name": engine.port_name, "containerPort": engine.port, "protocol": "TCP"}],
         resources=engine.resources,
@@ -50,6 +75,8 @@ def build_stateful_set(site: Site, engine: Engine) -> Object:
         labels.part_labels(site.name, engine.component),
         body,
         site.images,
+        volumes=[{"name": START_FILE, "configMap": {"name": site.part(f"{engine.component}-start")}}],
+        annotations={labels.START_HASH: digest(start_script(engine.component))},
         terminationGracePeriodSeconds=engine.grace_seconds,
     )
     return {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fleetmeter_operator.build import labels, pods
-from fleetmeter_operator.build.config import Mounted, config_hash
+from fleetmeter_operator.build import config, labels, pods
+from fleetmeter_operator.build.config import Mounted
 from fleetmeter_operator.build.site import Object, Site
 
 METRICS_PORT = 9090
@@ -24,7 +24,7 @@ def stage_container(
         stage,
         site.images.workers,
         site.images,
-        mounts=[part.mount for part in mounted],
+        mounts=config.mounts(mounted),
         args=[stage, *args],
         env=[*env, *(part.env for part in mounted)],
         **fields,
@@ -62,8 +62,8 @@ def build_deployment(
         labels.part_labels(site.name, component),
         body,
         site.images,
-        volumes=[part.volume for part in mounted],
-        annotations={labels.CONFIG_HASH: config_hash(site)},
+        volumes=config.volumes(mounted),
+        annotations={labels.CONFIG_HASH: config.config_hash(site)},
     )
     return {
         "apiVersion": "apps/v1",
@@ -80,7 +80,7 @@ def build_deployment(
 
 
 def replace_in_place() -> Object:
-    """Old pod out before the new one in: two with the same MQTT client id would throw each other out."""
+    """Old pod out before the new one in: of an only gateway two would throw each other out at the broker."""
     return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
 
 

@@ -21,7 +21,9 @@ class Refusal:
     message: str
 
 
-def admit(resource: Object, images: Images, jurisdiction: str) -> Site | Refusal:
+def admit(
+    resource: Object, images: Images, jurisdiction: str, metrics_from: tuple[Object, ...] = ()
+) -> Site | Refusal:
     """The region's site, or why there is none; nothing is created for a refused region."""
     try:
         region = Region.from_resource(resource)
@@ -42,4 +44,4 @@ def admit(resource: Object, images: Images, jurisdiction: str) -> Site | Refusal
                 f"spec.{field}.type {engine} is not built yet; use {' or '.join(served)} in a new region",
             )
     metadata = resource["metadata"]
-    return Site(region.name, metadata["namespace"], metadata["uid"], spec, images)
+    return Site(region.name, metadata["namespace"], metadata["uid"], spec, images, metrics_from)

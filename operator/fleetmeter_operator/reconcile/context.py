@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from fleetmeter_operator.build.site import Images
+from fleetmeter_operator.build.site import Images, Object
 from fleetmeter_operator.cluster.client import Client
 from fleetmeter_operator.cluster.report import Reports
 
@@ -24,3 +24,4 @@ class Context:
     jurisdiction: str
     clock: Callable[[], datetime]
     generate: Callable[[], str]
+    metrics_from: tuple[Object, ...] = ()

@@ -51,7 +51,7 @@ async def reconcile(context: Context, region: str) -> float | None:
             message = f"BillingRegion {region} does not exist; create it, or delete this period"
             await _misfit(context, live, "RegionNotFound", message)
         return None
-    admitted = admit(owner, context.images, context.jurisdiction)
+    admitted = admit(owner, context.images, context.jurisdiction, context.metrics_from)
     if owner["metadata"].get("deletionTimestamp") or isinstance(admitted, Refusal):
         return None
     now = context.clock()
@@ -112,7 +112,8 @@ def _current_plans(plans: Sequence[Object], published: Sequence[Object]) -> list
 
 
 async def _advance(context: Context, around: _Round, periods: Sequence[Object]) -> float | None:
-    """Take each period its one next step; a close starts only where every older period is Final."""
+    """Take each period its one next step; a close starts only where every older period is Final, or waits
+    for a person alone."""
     older: str | None = None
     look_again: list[datetime] = []
     for live in sorted(periods, key=lambda period: period["metadata"]["name"]):
@@ -127,7 +128,7 @@ async def _advance(context: Context, around: _Round, periods: Sequence[Object]) 
         await _step(context, around, live, facts, decision)
         if decision.look_again is not None:
             look_again.append(decision.look_again)
-        if decision.phase != "Final":
+        if decision.holds_later_ones:
             older = older or period.name
     return max(0.0, (min(look_again) - around.now).total_seconds()) if look_again else None
 

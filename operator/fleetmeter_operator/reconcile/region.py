@@ -45,7 +45,7 @@ async def reconcile(context: Context, name: str) -> float | None:
         return None
     if live["metadata"].get("deletionTimestamp"):
         return await _finish(context, live)
-    admitted = admit(live, context.images, context.jurisdiction)
+    admitted = admit(live, context.images, context.jurisdiction, context.metrics_from)
     generation, now, old = live["metadata"]["generation"], context.clock(), live.get("status", {})
     if isinstance(admitted, Refusal):
         await _tell(context, live, stalled_status(admitted.reason, admitted.message, old, generation, now))

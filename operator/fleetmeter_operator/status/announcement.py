@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fleetmeter_operator.status.close import AWAITS_A_PERSON
 from fleetmeter_operator.status.condition import find
 
 _TOLD_WHEN_TRUE = ("Stalled", "CredentialsMissing")
@@ -31,6 +32,9 @@ def announcements(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Announ
         watched = condition["type"] in (*_TOLD_WHEN_TRUE, *_TOLD_WHEN_FALSE)
         if watched and turned and condition["status"] == wrong:
             told.append(Announcement(condition["reason"], condition["message"], warning=True))
+    waits = new.get("waitingFor")
+    if waits in AWAITS_A_PERSON and old.get("waitingFor") != waits:
+        told.append(Announcement(waits, find(new["conditions"], "Ready").get("message", ""), warning=True))
     if new.get("phase") == "Final" and old.get("phase") != "Final":
         told.append(
             Announcement("PeriodFinal", find(new["conditions"], "Ready").get("message", ""), warning=False)

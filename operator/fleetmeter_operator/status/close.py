@@ -21,6 +21,9 @@ _MOST_RETRY = timedelta(hours=1)
 # A report may be a moment older than the Job that it should tell of.
 _LEDGER_CATCHES_UP = timedelta(seconds=30)
 
+AWAITS_A_PERSON = frozenset({"ReviewPending", "UsageIncomplete", "OlderInReview"})
+"""What all that is left of a period may wait for, by its report; the message names the command."""
+
 Outcome = Literal["done", "waiting", "failed"]
 
 
@@ -77,6 +80,12 @@ class Decision:
     message: str
     start: bool = False
     look_again: datetime | None = None
+
+    @property
+    def holds_later_ones(self) -> bool:
+        """Whether later periods wait for this one: not where it waits for a person to look at some
+        contracts, since the others' later periods have nothing to do with that."""
+        return self.phase != "Final" and self.reason not in AWAITS_A_PERSON
 
 
 def decide(facts: PeriodFacts, now: datetime) -> Decision:
@@ -164,6 +173,9 @@ def _after_failure(facts: PeriodFacts, latest: Attempt, now: datetime) -> Decisi
         return None
     log = f"kubectl logs job/{facts.name}-close-{latest.number}"
     words = f": {latest.last_words}" if latest.last_words else ""
+    if latest.exit_code == NOT_YET and facts.report is not None and not facts.report.sealable:
+        # The ledger says by itself what is waited for.
+        return None
     if latest.exit_code == NOT_YET:
         return Decision("Waiting", "NotYetSealable", f"the close found it too early{words}", look_again=due)
     if latest.exit_code == DATA_ERROR:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from fleetmeter_api.values import instant_text
-from fleetmeter_operator.status.close import Decision, PeriodFacts
+from fleetmeter_operator.status.close import AWAITS_A_PERSON, Decision, PeriodFacts
 from fleetmeter_operator.status.condition import Draft, settle
 from fleetmeter_operator.status.observed import JobState
 
@@ -17,11 +17,20 @@ _COUNTS = (
     "quarantined",
     "duplicates",
     "invoices",
+    "boundaryCandidates",
+    "boundaryUndecided",
+    "missing",
+    "silentDevices",
     "contractPeriods",
     "finalContractPeriods",
 )
 # A period that waits for a person or for an older one is as it should be.
-_CONTENT_TO_WAIT = frozenset({"Suspended", "CloseNotRequested", "WaitingForOlder", "BackfillPending"})
+_CONTENT_TO_WAIT = AWAITS_A_PERSON | {
+    "Suspended",
+    "CloseNotRequested",
+    "WaitingForOlder",
+    "BackfillPending",
+}
 
 
 def period_status(
@@ -37,6 +46,10 @@ def period_status(
             "quarantined": report.quarantined,
             "duplicates": report.duplicates,
             "invoices": report.invoices,
+            "boundaryCandidates": report.boundary_candidates,
+            "boundaryUndecided": report.boundary_undecided,
+            "missing": report.missing,
+            "silentDevices": report.silent_devices,
             "contractPeriods": report.contract_periods,
             "finalContractPeriods": report.final,
         }

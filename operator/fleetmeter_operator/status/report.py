@@ -53,6 +53,10 @@ class PeriodReport(_Part):
     quarantined: int = 0
     duplicates: int = 0
     invoices: int = 0
+    boundary_candidates: int = 0
+    boundary_undecided: int = 0
+    missing: int = 0
+    silent_devices: int = 0
     sealable: bool = False
     waiting_for: str = ""
     message: str = ""

@@ -2,11 +2,10 @@
 
 import hashlib
 import itertools
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
@@ -16,30 +15,15 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from fleetmeter_local.engines import Kafka, Mosquitto, Postgres
+from fleetmeter_cluster.progress import await_true
+from fleetmeter_local.engines import Kafka, Mosquitto
 from fleetmeter_local.worker import Worker
 from fleetmeter_wire.record import Headers, decode_headers
 
+from ..conftest import Database
+
 TOKENS = {"ingest": "ingest-token", "backfill": "backfill-token", "reader": "reader-token"}
 _numbers = itertools.count(1)
-
-
-class Database(Protocol):
-    """The migrated database of a test."""
-
-    server: Postgres
-    name: str
-
-    def dsn(self, user: str = "postgres") -> str: ...
-    def environment(self, user: str = "postgres") -> dict[str, str]: ...
-
-
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 40) -> None:
-    """Return as soon as the condition holds; fail the test when it does not."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
-        time.sleep(0.02)
 
 
 @dataclass(frozen=True)
@@ -64,15 +48,16 @@ class Topic:
         """All records, once there are at least so many: partition by partition, in the order of offsets."""
         consumer = Consumer({"bootstrap.servers": self._kafka.bootstrap, "group.id": "none"})
         found: list[Arrived] = []
-        deadline = time.monotonic() + seconds
+
+        def enough() -> bool:
+            found[:] = self._read(consumer)
+            return len(found) >= least
+
         try:
-            while True:
-                found = self._read(consumer)
-                if len(found) >= least:
-                    return found
-                assert time.monotonic() < deadline, f"{len(found)} of {least} records after {seconds} s"
+            await_true(enough, lambda: f"{least} records; there are {len(found)}", seconds)
         finally:
             consumer.close()
+        return found
 
     def _read(self, consumer: Consumer) -> list[Arrived]:
         found: list[Arrived] = []
@@ -113,7 +98,7 @@ class Sender:
         self._client.on_message = lambda _client, _data, message: self.heard.append(message)
         self._client.connect("127.0.0.1", broker.port)
         self._client.loop_start()
-        wait_for(self._client.is_connected, "the MQTT connection")
+        await_true(self._client.is_connected, "the MQTT connection")
 
     def publish(
         self, topic: str, payload: bytes, *, received: str | None = None, receipt: str = ""
@@ -125,13 +110,13 @@ class Sender:
         if receipt:
             properties.ResponseTopic = receipt
         sent = self._client.publish(topic, payload, qos=1, properties=properties)
-        wait_for(lambda: sent.mid in self._answers, "the PUBACK of the broker")
+        await_true(lambda: sent.mid in self._answers, "the PUBACK of the broker")
         return self._answers.pop(sent.mid)
 
     def publish_all(self, topic: str, payloads: Iterable[bytes]) -> None:
         """Publish one after the other without waiting between them; all must be accepted."""
         mids = [self._client.publish(topic, payload, qos=1).mid for payload in payloads]
-        wait_for(lambda: all(mid in self._answers for mid in mids), "the PUBACKs of the broker")
+        await_true(lambda: all(mid in self._answers for mid in mids), "the PUBACKs of the broker")
         assert {self._answers.pop(mid).value for mid in mids} == {0}
 
     def subscribe(self, topic: str) -> None:
@@ -139,7 +124,7 @@ class Sender:
         done: list[bool] = []
         self._client.on_subscribe = lambda _client, _data, _mid, _reasons, _properties: done.append(True)
         self._client.subscribe(topic, qos=1)
-        wait_for(lambda: bool(done), "the SUBACK")
+        await_true(lambda: bool(done), "the SUBACK")
 
     def close(self) -> None:
         """Disconnect."""

@@ -6,10 +6,11 @@ from typing import Any
 
 import httpx
 
+from fleetmeter_cluster.progress import await_true
 from fleetmeter_local.engines import Kafka
 from fleetmeter_local.worker import Worker
 
-from .conftest import TOKENS, Site, wait_for
+from .conftest import TOKENS, Site
 
 BACKFILL = "/v1/backfills/20230101-20231001/uplink/json"
 LINES = "application/x-ndjson"
@@ -45,6 +46,23 @@ def test_a_body_is_a_message_and_lines_are_messages(site: Site) -> None:
     assert (headers.entry, headers.adapter, headers.principal) == ("http", "json", "test-ingest")
     assert (headers.topic, headers.backfill, headers.stated) == ("/v1/uplink/json", None, None)
     assert post(gateway, "/v1/uplink/json", b"\n", Content_Type=LINES).json() == {"accepted": 0}
+
+
+def test_a_key_travels_with_each_message_of_its_request(site: Site) -> None:
+    gateway = site.start_gateway()
+    for attempt in range(2):
+        post(gateway, "/v1/uplink/json", b"one", Idempotency_Key="k-1")
+        lines = b"two" if attempt else b"two\nthree"
+        post(gateway, "/v1/uplink/json", lines, Content_Type=LINES, Idempotency_Key="k-2")
+    assert refused(post(gateway, "/v1/uplink/json", b"four", Idempotency_Key="k" * 201)) == 400
+    found = [(record.value, record.headers.key) for record in site.topic.records(5)]
+    assert sorted(found) == [
+        (b"one", "k-1"),
+        (b"one", "k-1"),
+        (b"three", "k-2#2"),
+        (b"two", "k-2#1"),
+        (b"two", "k-2#1"),
+    ]
 
 
 def test_a_backfill_states_one_time_for_all_or_one_for_each(site: Site) -> None:
@@ -92,11 +110,13 @@ def test_a_changed_tokens_file_counts_without_a_restart(site: Site) -> None:
     def status(token: str) -> int:
         return post(gateway, "/v1/uplink/json", b"{}", token=token).status_code
 
-    wait_for(lambda: status("rotated") == 202, "the new token to count")
+    await_true(lambda: status("rotated") == 202, "the new token to count")
     assert status(TOKENS["ingest"]) == 401
     site.tokens_file.write_text("tokens: nonsense")
     before = gateway.metrics()['fleetmeter_gateway_denied_total{status="401"}']
-    wait_for(lambda: status("unknown") == 401 and _looked_again(gateway, before), "the file to be read again")
+    await_true(
+        lambda: status("unknown") == 401 and _looked_again(gateway, before), "the file to be read again"
+    )
     assert status("rotated") == 202
 
 
@@ -131,12 +151,12 @@ def test_while_kafka_is_away_nothing_is_promised(
 ) -> None:
     gateway = site.start_gateway()
     kafka_paused()
-    wait_for(lambda: not gateway.ready(), "the gateway to notice")
+    await_true(lambda: not gateway.ready(), "the gateway to notice")
     answer = post(gateway, "/v1/uplink/json", b'{"id": 1}')
     assert refused(answer) == 503
     assert answer.headers["Retry-After"]
     kafka.process.resume()
-    wait_for(gateway.ready, "the gateway to be ready again")
+    await_true(gateway.ready, "the gateway to be ready again")
     assert post(gateway, "/v1/uplink/json", b'{"id": 1}').status_code == 202
     assert [json.loads(record.value) for record in site.topic.records(1)] == [{"id": 1}]
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from fleetmeter_cluster.progress import await_true
 from fleetmeter_local.worker import Worker
 
-from .conftest import TOKENS, Site, wait_for
+from .conftest import TOKENS, Site
 
 TRACES = Path(__file__).parents[3] / "examples" / "traces"
 HELIUM = TRACES / "helium-ems-04b1c1.ndjson.gz"
@@ -97,7 +98,7 @@ def test_bad_lines_are_sent_as_they_are_and_counted(site: Site, tmp_path: Path) 
 def test_a_gateway_killed_in_the_middle_loses_nothing(site: Site) -> None:
     first = site.start_gateway()
     loading = command(site, HELIUM, HELIUM, HELIUM)
-    wait_for(lambda: _accepted(first) > 1000, "the load to be under way")
+    await_true(lambda: _accepted(first) > 1000, "the load to be under way", pause=0.02)
     first.process.kill()
     assert loading.poll() is None, "the load ended before the kill: it proves nothing"
     second = site.start_gateway()
@@ -114,7 +115,7 @@ def test_a_gateway_killed_in_the_middle_loses_nothing(site: Site) -> None:
 def test_a_broker_restarted_in_the_middle_loses_nothing(site: Site) -> None:
     gateway = site.start_gateway()
     loading = command(site, HELIUM, HELIUM, HELIUM)
-    wait_for(lambda: _accepted(gateway) > 1000, "the load to be under way")
+    await_true(lambda: _accepted(gateway) > 1000, "the load to be under way", pause=0.02)
     site.broker.stop()
     assert loading.poll() is None, "the load ended before the stop: it proves nothing"
     site.broker.start()

@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 import psycopg
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
 
+from fleetmeter_cluster.progress import await_true
 from fleetmeter_local.engines import Kafka
 from fleetmeter_workers.ledger import registry
 from fleetmeter_workers.ledger.database import connect
 
-from .conftest import Database, Site, wait_for
+from .conftest import Database, Site
 
 DEVICE = "a81758fffe04b1c1"
 NOT_AUTHORISED = 0x87
@@ -199,16 +200,16 @@ def test_the_broker_is_answered_only_when_kafka_has_the_message(
     gateway = site.start_gateway(mqtt_port=tap.port)
     sender = site.sender("ingest")
     sender.publish_all("uplink/helium", map(helium, range(30)))
-    wait_for(lambda: tap.pubacks == 30, "the first PUBACKs")
+    await_true(lambda: tap.pubacks == 30, "the first PUBACKs")
     kafka_paused()
     sender.publish_all("uplink/helium", map(helium, range(30, 50)))
-    wait_for(lambda: gateway.metrics()[IN_FLIGHT] == 20, "the messages to be at Kafka's door")
+    await_true(lambda: gateway.metrics()[IN_FLIGHT] == 20, "the messages to be at Kafka's door")
     assert tap.pubacks == 30
-    wait_for(lambda: not gateway.ready(), "the gateway to say that it is not ready")
+    await_true(lambda: not gateway.ready(), "the gateway to say that it is not ready")
     assert tap.pubacks == 30
     kafka.process.resume()
-    wait_for(lambda: tap.pubacks == 50, "the PUBACKs after Kafka came back")
-    wait_for(gateway.ready, "the gateway to be ready again")
+    await_true(lambda: tap.pubacks == 50, "the PUBACKs after Kafka came back")
+    await_true(gateway.ready, "the gateway to be ready again")
     assert [json.loads(record.value)["fcnt"] for record in site.topic.records(50)] == list(range(50))
     tap.close()
 
@@ -220,14 +221,14 @@ def test_a_receipt_comes_after_the_message_is_durable(
     sender = site.sender("backfill")
     sender.subscribe("receipts/mine/#")
     sender.publish("backfill/x/helium", helium(1), receipt="receipts/mine/1")
-    wait_for(lambda: [message.topic for message in sender.heard] == ["receipts/mine/1"], "the receipt")
+    await_true(lambda: [message.topic for message in sender.heard] == ["receipts/mine/1"], "the receipt")
     kafka_paused()
     sender.publish("backfill/x/helium", helium(2), receipt="receipts/mine/2")
-    wait_for(lambda: gateway.metrics()[IN_FLIGHT] == 1, "the message to be at Kafka's door")
-    wait_for(lambda: not gateway.ready(), "the gateway to say that it is not ready")
+    await_true(lambda: gateway.metrics()[IN_FLIGHT] == 1, "the message to be at Kafka's door")
+    await_true(lambda: not gateway.ready(), "the gateway to say that it is not ready")
     assert len(sender.heard) == 1
     kafka.process.resume()
-    wait_for(lambda: len(sender.heard) == 2, "the second receipt")
+    await_true(lambda: len(sender.heard) == 2, "the second receipt")
 
 
 def test_each_user_writes_where_it_may_and_reads_nothing_else(site: Site) -> None:
@@ -245,7 +246,9 @@ def test_each_user_writes_where_it_may_and_reads_nothing_else(site: Site) -> Non
     assert ingest.publish("uplink/helium", helium(2), receipt="receipts/a").value == 0
     assert backfill.publish("backfill/x/helium", helium(3), receipt="receipts/b").value == 0
     for sender in (ingest, backfill):
-        wait_for(lambda s=sender: {"receipts/a", "receipts/b"} <= {m.topic for m in s.heard}, "the receipts")
+        await_true(
+            lambda s=sender: {"receipts/a", "receipts/b"} <= {m.topic for m in s.heard}, "the receipts"
+        )
         assert {message.topic for message in sender.heard} == {"receipts/a", "receipts/b"}
     assert len(site.topic.records(2)) == 2
 
@@ -257,16 +260,16 @@ def test_the_broker_keeps_messages_while_the_gateway_is_away(site: Site) -> None
     sender.publish_all("uplink/helium", map(helium, range(1, 1501)))
     gateway = site.start_gateway()
     assert [json.loads(r.value)["fcnt"] for r in site.topic.records(1500)] == list(range(1, 1501))
-    wait_for(lambda: gateway.metrics()[GATEWAY_ACCEPTED] == 1500, "the acknowledgements")
+    await_true(lambda: gateway.metrics()[GATEWAY_ACCEPTED] == 1500, "the acknowledgements")
 
 
 def test_a_gateway_outlives_its_broker(site: Site) -> None:
     gateway = site.start_gateway()
     site.broker.stop()
-    wait_for(lambda: not gateway.ready(), "the gateway to notice")
+    await_true(lambda: not gateway.ready(), "the gateway to notice")
     site.broker.start()
     site.broker.await_ready()
-    wait_for(gateway.ready, "the gateway to be back")
+    await_true(gateway.ready, "the gateway to be back")
     assert site.sender("ingest").publish("uplink/helium", helium(1)).value == 0
     site.topic.records(1)
 
@@ -274,13 +277,13 @@ def test_a_gateway_outlives_its_broker(site: Site) -> None:
 def test_while_postgres_is_away_the_last_reading_serves(site: Site, database: Database) -> None:
     register(database, DEVICE, "alpine-weather")
     gateway = site.start_gateway()
-    wait_for(lambda: gateway.metrics()["fleetmeter_gateway_registry_devices"] == 1, "the registry")
+    await_true(lambda: gateway.metrics()["fleetmeter_gateway_registry_devices"] == 1, "the registry")
     with psycopg.connect(database.server.dsn(), autocommit=True) as connection:
         connection.execute(f'ALTER DATABASE "{database.name}" ALLOW_CONNECTIONS false'.encode())
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [database.name]
         )
-    wait_for(lambda: "registry away" in gateway.process.log.read_text(), "the gateway to notice")
+    await_true(lambda: "registry away" in gateway.process.log.read_text(), "the gateway to notice")
     sender = site.sender("ingest")
     sender.publish("uplink/helium", helium(1))
     sender.publish("uplink/helium", helium(2, "0000000000000001"))
@@ -296,8 +299,8 @@ def test_a_gateway_that_never_saw_the_registry_accepts_without_keys(site: Site) 
 
 def test_a_gateway_without_its_topic_is_not_ready(site: Site, kafka: Kafka) -> None:
     gateway = site.start_gateway(ready=False, FLEETMETER_TOPIC=f"{site.topic.name}-late")
-    wait_for(lambda: "mqtt connected" in gateway.process.log.read_text(), "the MQTT connection")
+    await_true(lambda: "mqtt connected" in gateway.process.log.read_text(), "the MQTT connection")
     assert not gateway.ready()
     kafka.create_topic(f"{site.topic.name}-late")
-    wait_for(gateway.ready, "the gateway to find the topic")
+    await_true(gateway.ready, "the gateway to find the topic")
     kafka.delete_topic(f"{site.topic.name}-late")

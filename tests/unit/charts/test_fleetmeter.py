@@ -137,6 +137,7 @@ def test_metrics_readers_can_be_named(render):
     peer = {"namespaceSelector": {"matchLabels": {"team": "watch"}}}
     objects = render("fleetmeter", EU, f"networkPolicy.metricsFrom={json.dumps([peer])}")
     assert one(objects, "NetworkPolicy")["spec"]["ingress"] == [{"from": [peer], "ports": [{"port": 8080}]}]
+    assert json.loads(environment(objects)["FLEETMETER_METRICS_FROM"]) == [peer]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from fleetmeter_operator.build.region import build_children
 from fleetmeter_operator.build.secrets import build_secret, credentials
 from fleetmeter_operator.build.site import Images, Site
 
+IMAGES = Path(__file__).parents[3] / "images"
 Build = Callable[..., Site]
 Object = dict[str, Any]
 
@@ -117,17 +119,34 @@ def test_each_worker_has_its_own_accounts_and_files(
     assert named == {f"FLEETMETER_{name}" for name in files}
     mounts = template["spec"]["containers"][0]["volumeMounts"]
     for name in named:
-        assert any(found[name].startswith(mount["mountPath"]) for mount in mounts)
+        paths = [(Path(found[name]), Path(mount["mountPath"])) for mount in mounts]
+        assert any(file.is_relative_to(path) or path.is_relative_to(file) for file, path in paths)
     assert {mount["name"] for mount in mounts} == {volume["name"] for volume in template["spec"]["volumes"]}
 
 
 def test_only_the_gateway_knows_the_mqtt_broker_and_only_where_there_is_one(site: Build) -> None:
     with_mqtt = {name for name, each in templates(site()).items() if "FLEETMETER_MQTT_HOST" in env(each)}
     assert with_mqtt == {"gateway"}
+    assert env(templates(site(gateway={"replicas": 3}))["gateway"])["FLEETMETER_GATEWAYS"] == "3"
     without = site(mqtt={"type": "None"})
     assert "FLEETMETER_MQTT_HOST" not in env(templates(without)["gateway"])
     assert not [each for each in build_children(without) if "mosquitto" in json.dumps(each)]
     assert [each.component for each in credentials(without)] == ["kafka", "postgres"]
+
+
+@pytest.mark.parametrize("engine", ["kafka", "postgres", "mosquitto"])
+def test_an_engine_starts_by_the_mounted_script_of_its_image(site: Build, engine: str) -> None:
+    """So an upstream image, which lacks the script, starts as ours does."""
+    children = by_key(build_children(site()))
+    script = children["ConfigMap", f"eu-{engine}-start"]["data"]["start"]
+    assert script == (IMAGES / engine / f"start-{engine}").read_text()
+    template = children["StatefulSet", f"eu-{engine}"]["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    (volume,) = [each for each in template["spec"]["volumes"] if each["name"] == "start"]
+    (mount,) = [each for each in container["volumeMounts"] if each["name"] == "start"]
+    assert volume["configMap"] == {"name": f"eu-{engine}-start"}
+    assert container["command"] == ["/bin/sh", f"{mount['mountPath']}/start"]
+    assert template["metadata"]["annotations"]["fleetmeter.io/start-hash"]
 
 
 def test_data_outlives_the_region_and_the_rest_does_not(site: Build) -> None:
@@ -165,12 +184,19 @@ def test_a_change_of_spec_or_image_rolls_and_migrates(site: Build) -> None:
     assert migrations.build(site()) == migrations.build(one)
 
 
-def test_contracts_of_all_secrets_share_a_directory_and_may_be_missing(site: Build) -> None:
-    volumes = {volume["name"]: volume for volume in templates(site())["api"]["spec"]["volumes"]}
-    assert volumes["contracts"]["projected"]["sources"] == [
-        {"secret": {"name": "one", "optional": True}},
-        {"secret": {"name": "two", "optional": True}},
-    ]
+def test_each_secret_of_contracts_has_a_directory_of_its_own_and_may_be_missing(site: Build) -> None:
+    """Two Secrets may hold files of the same name."""
+    spec = templates(site())["api"]["spec"]
+    sources = {volume["name"]: volume for volume in spec["volumes"]}
+    found = {
+        mount["mountPath"]: sources[mount["name"]].get("secret")
+        for mount in spec["containers"][0]["volumeMounts"]
+        if mount["name"].startswith("contracts")
+    }
+    assert found == {
+        "/etc/fleetmeter/contracts/01": {"secretName": "one", "optional": True},
+        "/etc/fleetmeter/contracts/02": {"secretName": "two", "optional": True},
+    }
     bare = {v["name"]: v for v in templates(site(contracts={}, api={}))["api"]["spec"]["volumes"]}
     assert bare["contracts"] == {"name": "contracts", "emptyDir": {}}
     assert bare["tokens"] == {"name": "tokens", "emptyDir": {}}
@@ -202,7 +228,8 @@ def test_a_close_is_one_attempt_that_a_data_error_ends_at_once(site: Build) -> N
 
 def test_a_volume_that_cannot_follow_the_spec_is_told_and_hinders_nothing(site: Build) -> None:
     def with_storage(size: str) -> Object:
-        return kafka.build(site(broker={"type": "Embedded", "embedded": {"storage": size}}))[0]
+        children = kafka.build(site(broker={"type": "Embedded", "embedded": {"storage": size}}))
+        return by_key(children)["StatefulSet", "eu-kafka"]
 
     live, same, more = with_storage("1Gi"), with_storage("1024Mi"), with_storage("2Gi")
     assert stateful.keep_claims(more, None) == (more, None)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fleetmeter_api.period import BillingPeriodSpec
+from fleetmeter_operator.status.announcement import announcements
 from fleetmeter_operator.status.close import Attempt, PeriodFacts, decide
 from fleetmeter_operator.status.observed import JobState
 from fleetmeter_operator.status.period import period_status
@@ -71,6 +72,17 @@ def test_a_final_ledger_waits_for_the_job_that_made_it_so() -> None:
     assert decide(replace(running, attempts=(failed(1),)), AFTER).phase == "Final"
 
 
+def test_a_final_period_with_an_amendment_due_closes_again() -> None:
+    """The report counts it as open then; once it is amended the period is final anew, by another attempt."""
+    old = attempt(JobState.SUCCEEDED, ended_at=AFTER - timedelta(days=30))
+    due = FINAL.model_copy(update={"open": 1, "final": 1, "sealable": True})
+    decision = decide(facts(report=due, was_final=True, attempts=(old,)), AFTER)
+    assert (decision.phase, decision.start) == ("Closing", True)
+    again = attempt(JobState.SUCCEEDED, number=2)
+    amended = facts(report=FINAL.model_copy(update={"invoices": 3}), attempts=(old, again))
+    assert decide(amended, AFTER).message == "3 invoices over 739 events"
+
+
 def test_a_sealable_period_closes_from_the_cut_off_on() -> None:
     decision = decide(facts(), CUT_OFF)
     assert (decision.phase, decision.start) == ("Closing", True)
@@ -87,6 +99,7 @@ def test_a_sealable_period_closes_from_the_cut_off_on() -> None:
         ({"report": None}, "NotReported"),
         ({"report": PeriodReport(waiting_for="UsagePending")}, "UsagePending"),
         ({"report": PeriodReport()}, "NotSealable"),
+        ({"report": PeriodReport(waiting_for="ReviewPending")}, "ReviewPending"),
         ({"plans_published": False}, "PlansPublishing"),
     ],
 )
@@ -94,6 +107,36 @@ def test_what_keeps_a_period_waiting(changes: dict[str, Any], reason: str) -> No
     decision = decide(facts(**changes), AFTER)
     assert (decision.phase, decision.reason, decision.start) == ("Waiting", reason, False)
     assert decision.message
+
+
+@pytest.mark.parametrize("reason", ["ReviewPending", "UsageIncomplete"])
+def test_a_period_that_waits_for_a_person_says_what_to_run_and_holds_no_later_one(reason: str) -> None:
+    """Whether or not a close found it so a moment ago; the counts of what to look at are in the status."""
+    told = "run fleetmeter review list --billing-period eu-202301"
+    report = PeriodReport(
+        contract_periods=2,
+        final=1,
+        open=1,
+        boundary_candidates=12,
+        boundary_undecided=5,
+        missing=3,
+        silent_devices=1,
+        waiting_for=reason,
+        message=told,
+    )
+    for attempts in ((), (failed(75, last_words="ReviewPending: 5 events"),)):
+        waits = facts(report=report, attempts=attempts)
+        decision = decide(waits, AFTER)
+        assert (decision.phase, decision.reason, decision.message) == ("Waiting", reason, told)
+        assert not decision.start and not decision.holds_later_ones
+        status = period_status(waits, decision, {}, 1, AFTER)
+        assert conditions(status)["Ready"] == "True" and conditions(status)["Stalled"] == "False"
+        counts = ("boundaryCandidates", "boundaryUndecided", "missing", "silentDevices", "waitingFor")
+        assert [status[name] for name in counts] == [12, 5, 3, 1, reason]
+        (event,) = announcements({}, status)
+        assert (event.reason, event.message, event.warning) == (reason, told, True)
+        assert announcements(status, status) == []
+    assert decide(facts(report=PeriodReport(waiting_for="UsagePending")), AFTER).holds_later_ones
 
 
 def test_a_request_closes_a_manual_period() -> None:

@@ -1,6 +1,7 @@
 """Who reaches whom by the policies, worked out as Kubernetes does: both ends must allow a connection."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -93,3 +94,15 @@ def test_the_operator_alone_reads_status(reaches: Callable[..., bool]) -> None:
     assert reaches(OPERATOR, part("api"), 8081)
     assert not reaches(OPERATOR, part("api"), 8080)
     assert not reaches(OPERATOR, part("postgres"), 5432)
+
+
+def test_only_named_watchers_read_the_workers_metrics(site: Callable[..., Site]) -> None:
+    watcher = {"app": "prometheus"}
+    policies = build(replace(site(), metrics_from=({"podSelector": {"matchLabels": watcher}},)))
+
+    def found(source: dict[str, str]) -> set[str]:
+        return {target for target in PARTS if allows(policies, "ingress", part(target), source, 9090)}
+
+    assert found(watcher) == {"gateway", "consumer", "api"}
+    assert found(STRANGER) == set()
+    assert not any(allows(policies, "ingress", part(target), watcher, 5432) for target in PARTS)

@@ -98,7 +98,12 @@ ENV = {
 
 
 def test_settings_come_from_the_environment() -> None:
-    settings = Settings.from_env({**ENV, "FLEETMETER_IMAGE_PULL_SECRETS": "a,b"})
+    peers = '[{"podSelector": {"matchLabels": {"app": "watch"}}}]'
+    settings = Settings.from_env(
+        {**ENV, "FLEETMETER_IMAGE_PULL_SECRETS": "a,b", "FLEETMETER_METRICS_FROM": peers}
+    )
+    assert settings.metrics_from == ({"podSelector": {"matchLabels": {"app": "watch"}}},)
+    assert Settings.from_env(ENV).metrics_from == ()
     assert (settings.namespace, settings.jurisdiction) == ("fleet", "EU")
     assert (settings.images.kafka, settings.images.pull_secrets) == ("k", ("a", "b"))
 
@@ -111,6 +116,8 @@ def test_settings_come_from_the_environment() -> None:
         ("FLEETMETER_IMAGES", "{}"),
         ("FLEETMETER_IMAGES", "x"),
         ("FLEETMETER_PORT", "http"),
+        ("FLEETMETER_METRICS_FROM", "anyone"),
+        ("FLEETMETER_METRICS_FROM", "[1]"),
     ],
 )
 def test_a_wrong_setting_is_named(name: str, value: str) -> None:

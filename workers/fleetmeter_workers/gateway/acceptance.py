@@ -19,7 +19,8 @@ MAX_NAME: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A message as it came in. `received`: our clock in microseconds. `stated`: what a backfill says."""
+    """A message as it came in. `received`: our clock in microseconds. `stated`: what a backfill says. `key`:
+    the HTTP request's `Idempotency-Key`."""
 
     entry: Entry
     principal: str
@@ -29,6 +30,7 @@ class Arrival:
     received: int
     backfill: str | None = None
     stated: str | None = None
+    key: str | None = None
 
 
 class Acceptance:
@@ -51,6 +53,7 @@ class Acceptance:
             backfill=None if arrival.backfill is None else arrival.backfill[:MAX_NAME],
             stated=stated,
             refusal="too_large" if too_large else None,
+            key=arrival.key,
         )
         if too_large:
             metrics.REFUSED.labels(arrival.entry, "too_large").inc()

@@ -19,6 +19,7 @@ from fleetmeter_workers.tokens import Principal, Role, Tokens
 
 MAX_BATCH_BYTES = 8 * 1024 * 1024
 MAX_BUFFERED_BYTES = 64 * 1024 * 1024
+MAX_KEY = 200
 DURABLE_SECONDS = 30.0
 BATCH_TYPE = "application/x-ndjson"
 
@@ -57,10 +58,11 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The messages of one request, and the receive time that a backfill states for each."""
+    """The messages of one request; for each the receive time that a backfill states, and its key."""
 
     messages: list[bytes]
     stated: list[str | None]
+    keys: list[str | None]
 
 
 class HttpEntrance:
@@ -108,8 +110,9 @@ class HttpEntrance:
                     received=received,
                     backfill=backfill,
                     stated=stated,
+                    key=key,
                 )
-                for raw, stated in zip(batch.messages, batch.stated, strict=True)
+                for raw, stated, key in zip(batch.messages, batch.stated, batch.keys, strict=True)
             ]
             return await self._make_durable(arrivals)
         finally:
@@ -196,7 +199,21 @@ def _split(request: Request, body: bytes) -> Batch:
             f"Fleetmeter-Received has {len(stated)} times for {len(messages)} messages",
             "State one time for all messages, or one for each, separated by commas.",
         )
-    return Batch(messages, stated)
+    return Batch(messages, stated, _keys(request, len(messages), lines=content_type == BATCH_TYPE))
+
+
+def _keys(request: Request, count: int, *, lines: bool) -> list[str | None]:
+    """The request's key for its message; in a batch each line has it with the number of the line."""
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return [None] * count
+    if not (0 < len(key) <= MAX_KEY and key.isascii() and key.isprintable()):
+        raise TurnedAway(
+            400,
+            f"Idempotency-Key must be 1 to {MAX_KEY} printable ASCII characters",
+            "Send a UUID, and the same one when you send the message again.",
+        )
+    return [f"{key}#{number}" for number in range(1, count + 1)] if lines else [key] * count
 
 
 def _not_now(error: str) -> TurnedAway:

@@ -4,22 +4,23 @@ import signal
 from functools import partial
 from types import FrameType
 
-import uvicorn
-
 from fleetmeter_workers.gateway.acceptance import Acceptance
 from fleetmeter_workers.gateway.http_entrance import HttpEntrance
 from fleetmeter_workers.gateway.mqtt_entrance import HEALTH_PART as MQTT
 from fleetmeter_workers.gateway.mqtt_entrance import MqttEntrance
 from fleetmeter_workers.gateway.registry import Registry
+from fleetmeter_workers.gateway.turn import Turn
 from fleetmeter_workers.gateway.usage_topic import HEALTH_PART as KAFKA
 from fleetmeter_workers.gateway.usage_topic import UsageTopic
 from fleetmeter_workers.ledger.database import connect
+from fleetmeter_workers.listener import HEALTH_PART as HTTP
+from fleetmeter_workers.listener import Listener
 from fleetmeter_workers.settings import Settings, SettingsError, load_settings
 from fleetmeter_workers.telemetry import Health, TelemetryServer, configure_logging
 from fleetmeter_workers.tokens import Tokens, TokensError
 
 CLIENT_ID = "fleetmeter-gateway"
-"""Stable, so that the broker keeps the session: a broker serves one region."""
+"""Stable, and every replica's, so that the broker keeps one session: a broker serves one region."""
 STALL_SECONDS = 60.0
 DRAIN_SECONDS = 20.0
 
@@ -29,19 +30,24 @@ def run() -> int:
     settings = load_settings()
     tokens = _tokens(settings)
     log = configure_logging("gateway")
-    health = Health((KAFKA, MQTT) if settings.mqtt.host else (KAFKA,), stall_seconds=STALL_SECONDS)
+    parts = (HTTP, KAFKA, MQTT) if settings.mqtt.host else (HTTP, KAFKA)
+    health = Health(parts, stall_seconds=STALL_SECONDS)
     verdict = Verdict()
     usage = UsageTopic(settings.kafka, health, log, verdict.give_up)
     registry = Registry(partial(connect, "gateway"), log)
     acceptance = Acceptance(registry)
-    server = verdict.server = _server(settings, HttpEntrance(tokens, acceptance, usage, health))
-    # The server hands a signal on when it has ended; by then there is only the rest of `run` to be done.
+    served = HttpEntrance(tokens, acceptance, usage, health).application()
+    server = verdict.server = Listener(served, settings.listen, settings.port, int(DRAIN_SECONDS), health)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, verdict.told_to_end)
     telemetry = TelemetryServer(settings.listen, settings.metrics_port, health)
     mqtt = None
     if settings.mqtt.host:
-        mqtt = MqttEntrance(settings.mqtt, CLIENT_ID, acceptance, usage, health, log, verdict.give_up)
+        entrance = partial(
+            MqttEntrance, settings.mqtt, CLIENT_ID, acceptance, usage, health, log, verdict.give_up
+        )
+        shared = settings.mqtt.take_turns
+        mqtt = Turn(entrance, partial(connect, "gateway-turn"), health, log) if shared else entrance()
         mqtt.start()
     log.info("gateway started", http_port=settings.port, mqtt=bool(mqtt))
     server.run()
@@ -60,7 +66,7 @@ class Verdict:
     def __init__(self) -> None:
         """It may."""
         self.given_up = False
-        self.server: uvicorn.Server | None = None
+        self.server: Listener | None = None
 
     def told_to_end(self, _number: int, _frame: FrameType | None) -> None:
         """The handler of a signal."""
@@ -75,20 +81,6 @@ class Verdict:
         """End the process with a failure: what was not answered is sent again to the next one."""
         self.given_up = True
         self.end()
-
-
-def _server(settings: Settings, entrance: HttpEntrance) -> uvicorn.Server:
-    config = uvicorn.Config(
-        entrance.application(),
-        host=settings.listen,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        timeout_graceful_shutdown=int(DRAIN_SECONDS),
-    )
-    return uvicorn.Server(config)
 
 
 def _tokens(settings: Settings) -> Tokens:
