@@ -20,6 +20,7 @@ stage "lint, layers, types, unit, property" bash tests/check.sh --junitxml="$res
 stage "binaries and images of the cluster" python -m fleetmeter_cluster prepare
 stage "integration: real Kafka, Postgres, Mosquitto, API server" \
     pytest -q tests/integration --junitxml="$results/integration.xml" "$@"
+stage "faults: kills, stops and cuts under load" pytest -q tests/faults --junitxml="$results/faults.xml" "$@"
 stage "end to end: a real cluster" pytest -q tests/e2e --junitxml="$results/e2e.xml" "$@"
 python tests/count.py "$results" || failed=1
 exit $failed
