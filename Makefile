@@ -27,4 +27,16 @@ check: .venv ## lint, types and unit tests, under a minute
 test: .venv ## everything: check, integration on real engines, the story on a real cluster
 	@bash tests/run.sh
 
-.PHONY: help demo demo-down local images check test
+faults: .venv ## a thousand random faults under load; FAULTS=n for fewer, SEED=n to see one again
+	@$(PYTHON) -m tests.faults --faults $(or $(FAULTS),1000) $(if $(SEED),--seed $(SEED))
+
+bench: .venv ## the write path beside its limits and the usual ways, in one table
+	@$(PYTHON) -m tests.bench
+
+bench-growth: .venv ## the write path when the index outgrows the cache; ROWS=n for fewer than 30 M
+	@$(PYTHON) -m tests.bench.growth $(if $(ROWS),--rows $(ROWS))
+
+bench-tenants: .venv ## how long one customer waits behind another's backlog; BACKLOG=n events
+	@$(PYTHON) -m tests.bench.two_tenants $(if $(BACKLOG),--backlog $(BACKLOG))
+
+.PHONY: help demo demo-down local images check test faults bench bench-growth bench-tenants
