@@ -1,22 +1,22 @@
 """`make demo`: from nothing to invoices, on a real cluster."""
 
-import json
 import sys
 from pathlib import Path
 
+import yaml
 from rich.console import Console
-from rich.table import Table
 
-from fleetmeter_cluster import images, parts
+from fleetmeter_api.region import Region
+from fleetmeter_cluster import binaries, images, parts
 from fleetmeter_cluster.failure import Failure
 from fleetmeter_cluster.lifecycle import Cluster, load, up
 from fleetmeter_cluster.progress import Step, Steps, await_true
-from fleetmeter_cluster.site import EXAMPLES, LOADS, PROJECT, TRACES, Site
+from fleetmeter_cluster.site import EXAMPLES, LOADS, PROJECT, TRACES, Site, backfill_of
 
-BACKFILL = "20230101-20231001"
 OUTPUT = PROJECT / "demo-output"
 PERIODS = 9
 IMAGES = images.PRODUCT
+KINDS = "billingregions,billingperiods,pricingplans"
 
 
 def prepare(steps: Steps, cluster: Cluster) -> Site:
@@ -51,13 +51,19 @@ def replay(steps: Steps, site: Site) -> None:
     steps.run(
         "register the devices", lambda _: site.fleetmeter("devices", "import", EXAMPLES / "devices.ndjson")
     )
+    backfill = backfill_id()
     for adapter, trace in LOADS.items():
-        steps.run(f"load {trace}", lambda _, a=adapter, t=trace: site.load(BACKFILL, TRACES / t, a))
-    steps.run("complete the backfill", lambda _: site.fleetmeter("backfill", "complete", BACKFILL))
+        steps.run(f"load {trace}", lambda _, a=adapter, t=trace: site.load(backfill, TRACES / t, a))
+    steps.run("complete the backfill", lambda _: site.fleetmeter("backfill", "complete", backfill))
+
+
+def backfill_id() -> str:
+    """The backfill that the demo's region asks for."""
+    return backfill_of(Region.from_resource(yaml.safe_load((EXAMPLES / "region.yaml").read_text())))
 
 
 def await_final(site: Site, step: Step, periods: int = PERIODS, seconds: float = 300) -> None:
-    """Waits until every period of the region is Final."""
+    """Waits until every period of the region is Final, and the region says so."""
 
     def final() -> bool:
         mine = [bp for bp in site.objects("billingperiods") if bp["spec"]["regionName"] == site.region]
@@ -65,26 +71,19 @@ def await_final(site: Site, step: Step, periods: int = PERIODS, seconds: float =
         done = [name for name, phase in phases.items() if phase == "Final"]
         waiting = next((f"{name} is {phase}" for name, phase in phases.items() if phase != "Final"), "")
         step.say(f"{len(done)} of {periods} months are final; {waiting}")
-        return len(done) == periods
+        region = site.get("billingregion", site.region) or {}
+        return len(done) == periods == region.get("status", {}).get("finalPeriods")
 
     await_true(final, f"{periods} final periods", seconds=seconds)
 
 
 def show(site: Site, output: Path) -> None:
-    """Prints what the cluster says, each invoice's total, and where to look."""
-    console = Console(highlight=False)
-    sys.stdout.write(f"\n{site.kubectl('get', 'billingregions,billingperiods,pricingplans').rstrip()}\n")
-    invoices = json.loads(site.fleetmeter("invoices", "list", "-o", "json"))
-    table = Table(title="Invoices", title_justify="left", header_style="bold")
-    for name in ("number", "contract", "period"):
-        table.add_column(name)
-    for name in ("events", "total"):
-        table.add_column(name, justify="right")
-    for row in invoices:
-        total = f"{row['total']} {row['currency']}"
-        table.add_row(row["number"], row["contract"], row["billingPeriod"], f"{row['events']:,}", total)
+    """Prints what the cluster says, what its region's invoices are, and where to look."""
+    console = Console(highlight=False, soft_wrap=True)
     console.print()
-    console.print(table)
+    site.show([binaries.path("kubectl"), "-n", site.namespace, "get", KINDS])
+    console.print()
+    site.show(site.command("invoices", "list"))
     console.print(f"\nThe invoices, as JSON and as pages: {output}/")
     console.print(f"Look further:  export KUBECONFIG={site.kubeconfig}")
     console.print("               kubectl -n fleetmeter get br,bp,pp")

@@ -96,7 +96,8 @@ def _program(name: str) -> Part:
 def _python(extra: str) -> tuple[Part, ...]:
     def bring(target: Path, _step: Step) -> None:
         for folder in images_python.source_folders(extra):
-            _copy(folder, target / folder.name)
+            # A link in our sources stands for its file, which lies outside the image.
+            shutil.copytree(folder, target / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
 
     return (
         Part(

@@ -42,7 +42,7 @@ def up(place: Place, steps: Steps) -> Cluster:
     steps.run("go build kind", lambda step: binaries.build(module, step), log=binaries.log_of(module))
     steps.run("kind create cluster", lambda step: _create(place, step), log=place.logs / "kind.log")
     steps.run("namespace and routes", lambda step: _finish(place, step))
-    cluster = _describe(place)
+    cluster = place.cluster("kind", _node_address(place))
     place.finish(cluster)
     return cluster
 
@@ -111,19 +111,6 @@ def _finish(place: Place, step: Step) -> None:
     ready = f"{place.full_name}-control-plane"
     await_true(
         lambda: api.node_ready(place.kubeconfig, ready), "the node to be Ready", step=step, seconds=120
-    )
-
-
-def _describe(place: Place) -> Cluster:
-    return Cluster(
-        name=place.name,
-        kubeconfig=place.kubeconfig,
-        node_address=_node_address(place),
-        audit_log=place.audit_log,
-        service_network=str(place.service_network),
-        pod_network=str(place.pod_network),
-        private=place.private,
-        engine="kind",
     )
 
 

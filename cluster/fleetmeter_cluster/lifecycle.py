@@ -52,7 +52,7 @@ def up(name: str = "eu", *, progress: Steps | None = None) -> Cluster:
             if now.exists:
                 steps.run("remove what an earlier run left", lambda _: _remove(place))
             _create(place, built, steps)
-        cluster = _describe(place)
+        cluster = place.cluster()
         place.finish(cluster)
         return cluster
 
@@ -134,19 +134,6 @@ def _await_node(place: Place, step: Step) -> None:
     log = Namespace(place).log("kubelet")
     await_true(
         lambda: api.node_ready(place.kubeconfig, place.name), "the node to be Ready", step=step, log=log
-    )
-
-
-def _describe(place: Place) -> Cluster:
-    return Cluster(
-        name=place.name,
-        kubeconfig=place.kubeconfig,
-        node_address=place.node_address,
-        audit_log=place.audit_log,
-        service_network=str(place.service_network),
-        pod_network=str(place.pod_network),
-        private=place.private,
-        engine="namespace",
     )
 
 

@@ -170,22 +170,28 @@ class Steps:
 
 
 def await_true(
-    condition: Callable[[], bool],
-    what: str,
-    *,
-    step: Step | None = None,
+    condition: Callable[[], T],
+    what: str | Callable[[], str],
     seconds: float = 60,
+    *,
+    pause: float = 0.25,
+    step: Step | None = None,
     log: Path | None = None,
-) -> None:
-    """Polls until the condition holds. Raises Failure that names `what` after so many seconds."""
+) -> T:
+    """Polls until the condition holds, and returns what it gave then; `pause` is the longest, in seconds.
+
+    Raises Failure that names `what` after so many seconds; a callable is asked what is awaited then.
+    """
     if step is not None:
         step.say(what)
     deadline = time.monotonic() + seconds
-    pause = 0.02
-    while not condition():
+    next_pause = min(0.02, pause)
+    while not (found := condition()):
         if step is not None:
             step.check()
         if time.monotonic() > deadline:
-            raise Failure(f"waited {seconds:.0f} s in vain for {what}", log=log)
-        time.sleep(pause)
-        pause = min(pause * 1.5, 0.25)
+            awaited = what if isinstance(what, str) else what()
+            raise Failure(f"waited {seconds:.0f} s in vain for {awaited}", log=log)
+        time.sleep(next_pause)
+        next_pause = min(next_pause * 1.5, pause)
+    return found

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from fleetmeter_api.region import Region
 from fleetmeter_cluster import binaries
 from fleetmeter_cluster.failure import Failure
 
@@ -91,10 +92,20 @@ class Site:
         found = self.kubectl("get", kind, name, "-o", "json", "--ignore-not-found")
         return json.loads(found) if found.strip() else None
 
+    def show(self, words: Sequence[str | Path]) -> None:
+        """Runs a command whose output is for the person at this terminal. Raises Failure if it fails."""
+        sys.stdout.flush()
+        if subprocess.run([str(word) for word in words], env=self.environment, check=False).returncode:  # noqa: S603
+            raise Failure(f"`{Path(words[0]).name} …` failed: see above")
+
+    def command(self, *words: str | Path) -> list[str | Path]:
+        """The fleetmeter command for this site's region."""
+        command = Path(sys.executable).with_name("fleetmeter")
+        return [command, "--region", self.region, "--namespace", self.namespace, *words]
+
     def fleetmeter(self, *words: str | Path, env: Mapping[str, str] | None = None) -> str:
         """Runs the fleetmeter command against this site's region."""
-        command = Path(sys.executable).with_name("fleetmeter")
-        return self.run([command, "--region", self.region, "--namespace", self.namespace, *words], env=env)
+        return self.run(self.command(*words), env=env)
 
     def helm(self, *words: str | Path) -> str:
         """Runs helm."""
@@ -187,6 +198,15 @@ class Site:
                 *("--user", "backfill", "--password-env", "FLEETMETER_MQTT_PASSWORD", "--backfill", backfill),
                 env={"FLEETMETER_MQTT_PASSWORD": password},
             )
+
+
+def backfill_of(region: Region) -> str:
+    """The id of the backfill that a region asks for. Raises Failure where it asks for none."""
+    if region.backfill_id is None:
+        raise Failure(
+            f"region {region.name} has no backfill in its spec; the traces are history and need one"
+        )
+    return region.backfill_id
 
 
 def namespace(name: str) -> dict[str, Any]:

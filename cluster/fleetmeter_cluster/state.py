@@ -123,6 +123,19 @@ class Place:
         """The file that says that the cluster came up whole, and how to reach it."""
         return self.home / "cluster.json"
 
+    def cluster(self, engine: str = "namespace", node_address: str = "") -> Cluster:
+        """What others may know of the cluster once it is up; `node_address` where it is not the usual one."""
+        return Cluster(
+            name=self.name,
+            kubeconfig=self.kubeconfig,
+            node_address=node_address or self.node_address,
+            audit_log=self.audit_log,
+            service_network=str(self.service_network),
+            pod_network=str(self.pod_network),
+            private=self.private,
+            engine=engine,
+        )
+
     def finish(self, cluster: Cluster) -> None:
         """Records a cluster that came up whole."""
         draft = self.record.with_suffix(".draft")

@@ -33,8 +33,8 @@ def demo(
             bring_up(steps, line)
             replay(steps, line)
             close_all(steps, line)
-            invoices = steps.run("save the invoices", lambda _: save(line, OUTPUT))
-        show(console, line, invoices, OUTPUT)
+            steps.run("save the invoices", lambda _: save(line, OUTPUT))
+        show(console, line, OUTPUT)
         if keep:
             _stay(line)
         else:

@@ -1,20 +1,19 @@
 """`make local`: from nothing to invoices, as processes on loopback."""
 
+import json
 import os
 import shutil
 import signal
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from fleetmeter_cluster.progress import Step, Steps, await_true
-from fleetmeter_cluster.site import EXAMPLES, LOADS, PROJECT, TRACES
+from fleetmeter_cluster.site import EXAMPLES, LOADS, PROJECT, TRACES, backfill_of
 from fleetmeter_local import needs
 from fleetmeter_local.line import Line
 from fleetmeter_local.process import Process, ProcessError
@@ -74,7 +73,7 @@ def replay(steps: Steps, line: Line, traces: dict[str, str] | None = None) -> No
     """Register the devices, load the traces as history, and say that the history is complete."""
     devices = (EXAMPLES / "devices.ndjson").read_bytes()
     steps.run("register the devices", lambda _: line.call("POST", "/v1/devices", content=devices))
-    backfill = backfill_id(line)
+    backfill = backfill_of(line.files.region)
     for adapter, name in (traces or LOADS).items():
         job = line.load(TRACES / name, adapter, backfill)
         steps.run(f"load {name}", lambda step, job=job: _await_load(line, job, step), log=job.log)
@@ -90,43 +89,16 @@ def close_all(steps: Steps, line: Line) -> None:
 
 def save(line: Line, output: Path) -> list[dict[str, Any]]:
     """Write each invoice as JSON, to the byte, and as a page; returns the documents by number."""
-    output.mkdir(parents=True, exist_ok=True)
     for old in [*output.glob("*.json"), *output.glob("*.html")]:
         old.unlink()
-    documents: list[dict[str, Any]] = []
-    for entry in line.call("GET", "/v1/invoices", role="reader").json()["invoices"]:
-        path = f"/v1/invoices/{entry['number']}"
-        document = line.call("GET", path, role="reader")
-        page = line.call("GET", f"{path}/page", role="reader")
-        (output / f"{entry['number']}.json").write_bytes(document.content)
-        (output / f"{entry['number']}.html").write_bytes(page.content)
-        documents.append(document.json())
-    return documents
+    line.save_invoices(output)
+    return [json.loads(path.read_bytes()) for path in sorted(output.glob("*.json"))]
 
 
-def backfill_id(line: Line) -> str:
-    """The backfill that the region asks for. Raises ProcessError when it asks for none."""
-    wanted = line.files.region.spec.backfill
-    if wanted is None:
-        raise ProcessError("the region's spec has no backfill; the traces are history and need one")
-    return wanted.backfill_id
-
-
-def show(console: Console, line: Line, invoices: list[dict[str, Any]], output: Path) -> None:
+def show(console: Console, line: Line, output: Path) -> None:
     """The invoices, what was set aside, and where to look."""
-    table = Table(title="Invoices", title_justify="left", header_style="bold", show_footer=True)
-    table.add_column("number", footer=f"{len(invoices)} invoices")
-    table.add_column("contract")
-    table.add_column("period")
-    table.add_column("events", justify="right", footer=f"{sum(row['events'] for row in invoices):,}")
-    table.add_column("total", justify="right", footer="\n".join(_sums(invoices)))
-    for row in invoices:
-        total = f"{row['total']} {row['currency']}"
-        table.add_row(
-            row["number"], row["contract"], row["period"]["billingPeriod"], f"{row['events']:,}", total
-        )
     console.print()
-    console.print(table)
+    line.show("invoices", "list")
     counted = line.status()["consumer"]
     decided = {
         "billed": counted["billed"],
@@ -135,17 +107,8 @@ def show(console: Console, line: Line, invoices: list[dict[str, Any]], output: P
     }
     rest = counted["records"] - sum(decided.values())
     told = ", ".join(f"{count:,} {word}" for word, count in decided.items())
-    console.print(f"{counted['records']:,} messages: {told}, {rest:,} no usage (status messages).")
+    console.print(f"\n{counted['records']:,} messages: {told}, {rest:,} no usage (status messages).")
     console.print(f"Each invoice as JSON and as a page: {output}/")
-
-
-def _sums(invoices: list[dict[str, Any]]) -> list[str]:
-    """The invoices' total in each currency."""
-    currencies = sorted({row["currency"] for row in invoices})
-    return [
-        f"{sum(Decimal(row['total']) for row in invoices if row['currency'] == currency):,} {currency}"
-        for currency in currencies
-    ]
 
 
 def _await_load(line: Line, job: Process, step: Step) -> None:

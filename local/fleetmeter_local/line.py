@@ -1,5 +1,7 @@
 """The whole line of one region: three engines and three workers, on loopback."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from fleetmeter_local.region_files import RegionFiles
 from fleetmeter_local.worker import Worker
 
 DATABASE = "fleetmeter"
+FLEETMETER = str(Path(sys.executable).with_name("fleetmeter"))
 
 
 class Line:
@@ -82,7 +85,7 @@ class Line:
 
     def load(self, trace: Path, adapter: str, backfill: str) -> Process:
         """Start `fleetmeter load` of a trace as history, through the MQTT entrance."""
-        command = [str(Path(sys.executable).with_name("fleetmeter")), "load", str(trace)]
+        command = [FLEETMETER, "load", str(trace)]
         command += [
             "--adapter",
             adapter,
@@ -97,6 +100,23 @@ class Line:
         self._jobs.append(job)
         job.start()
         return job
+
+    def save_invoices(self, folder: Path) -> None:
+        """Write every invoice as JSON and as a page. Raises ProcessError when that fails."""
+        command = [FLEETMETER, "--api", self.api.url, "invoices", "save", str(folder)]
+        job = Process("save", command, log=self.logs / "save.log", env=self._reader())
+        self._jobs.append(job)
+        self._succeed(job)
+
+    def show(self, *words: str) -> None:
+        """Ask the region API with the fleetmeter command, for the person at this terminal.
+
+        Raises ProcessError when it fails.
+        """
+        sys.stdout.flush()
+        command = [FLEETMETER, "--api", self.api.url, *words]
+        if subprocess.run(command, env=os.environ | self._reader(), check=False).returncode:  # noqa: S603
+            raise ProcessError(f"`fleetmeter {' '.join(words)}` failed: see above")
 
     def call(
         self, method: str, path: str, *, content: bytes | None = None, role: str = "admin"
@@ -144,6 +164,9 @@ class Line:
         code = job.await_end(seconds=600)
         if code:
             raise ProcessError(f"{job.name} ended with code {code}. {job.last_words()}")
+
+    def _reader(self) -> dict[str, str]:
+        return {"FLEETMETER_TOKEN": self.files.tokens["reader"]}
 
     def _shared(self) -> dict[str, str]:
         return {"FLEETMETER_KAFKA_BOOTSTRAP": self.kafka.bootstrap, **self.files.environment()}

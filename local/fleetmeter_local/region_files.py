@@ -25,7 +25,7 @@ class RegionFiles:
         directory.mkdir(parents=True)
         self.directory = directory
         document = yaml.safe_load((example / "region.yaml").read_text())
-        self.region = Region.model_validate(_named_spec(document))
+        self.region = Region.from_resource(document)
         self.tokens = {role: secrets.token_urlsafe(24) for role in ROLES}
         (directory / "region.json").write_bytes(self.region.canonical())
         (directory / "plans").mkdir()

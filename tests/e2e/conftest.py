@@ -14,6 +14,14 @@ from fleetmeter_local import demo as local
 NAMESPACE = "fleetmeter-test"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "last: takes away what the others share, and so runs after them")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[lifecycle.Cluster]:
     """The cluster `eu`; taken down again if this run brought it up."""
@@ -58,7 +66,7 @@ def billed(region: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     The consumer's pod is deleted while the first trace is being loaded, the operator's while months close.
     """
-    backfill = demo.BACKFILL
+    backfill = demo.backfill_id()
     strike = threading.Thread(target=strike_consumer, args=(region,))
     strike.start()
     for adapter, trace in LOADS.items():

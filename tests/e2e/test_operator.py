@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
@@ -45,14 +46,18 @@ def resident_bytes(command: str) -> int:
 def reconciles(site: Site) -> int:
     """How often the operator has reconciled the region, by its own metric."""
     with site.forwarded("deployment/fleetmeter-operator", 8080) as port:
-        text = site.run(["curl", "-fsS", f"http://127.0.0.1:{port}/metrics"])
-    lines = [line for line in text.splitlines() if line.startswith("fleetmeter_operator_reconciles_total{")]
+        answer = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).raise_for_status()
+    lines = [
+        line for line in answer.text.splitlines() if line.startswith("fleetmeter_operator_reconciles_total{")
+    ]
     return int(sum(float(line.split()[-1]) for line in lines if 'kind="BillingRegion"' in line))
 
 
 @pytest.mark.usefixtures("billed")
 def test_five_reconciles_of_a_steady_region_write_nothing(cluster: Cluster, region: Site) -> None:
-    await_true(lambda: region.get("billingregion", "eu")["status"]["finalPeriods"] == 9, "nine final", seconds=5)
+    await_true(
+        lambda: region.get("billingregion", "eu")["status"]["finalPeriods"] == 9, "nine final", seconds=5
+    )
     before, rounds = writes_by_operator(cluster, region), reconciles(region)
     await_true(lambda: reconciles(region) >= rounds + 5, "five more reconciles", seconds=300)
     assert writes_by_operator(cluster, region) - before == Counter()

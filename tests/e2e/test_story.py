@@ -67,7 +67,7 @@ def test_a_trace_loaded_again_changes_nothing(
     before = psql("select count(*), sum(quantity) from fleetmeter.event where verdict = 0")
     duplicates = int(psql("select sum(duplicate) from fleetmeter.partition_offset"))
     frames = len(lines(LOADS["helium"]))
-    region.load(demo.BACKFILL, TRACES / LOADS["helium"], "helium")
+    region.load(demo.backfill_id(), TRACES / LOADS["helium"], "helium")
 
     def consumed() -> bool:
         now = int(psql("select sum(duplicate) from fleetmeter.partition_offset"))

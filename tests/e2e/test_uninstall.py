@@ -1,10 +1,14 @@
-"""What stays of a deleted region, and what goes; the last tests of the story, by their name."""
+"""What stays of a deleted region, and what goes."""
 
 from pathlib import Path
+
+import pytest
 
 from fleetmeter_cluster import demo
 from fleetmeter_cluster.progress import Steps, await_true
 from fleetmeter_cluster.site import Site
+
+pytestmark = pytest.mark.last
 
 
 def guarded(site: Site) -> bool:

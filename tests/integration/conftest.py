@@ -5,9 +5,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import psycopg
 import pytest
@@ -37,6 +39,47 @@ class Database:
         return self.server.environment(self.name, user)
 
 
+class Part(Protocol):
+    """An engine or a worker."""
+
+    def start(self) -> None: ...
+    def await_ready(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+P = TypeVar("P", bound=Part)
+
+
+@contextmanager
+def running(part: P) -> Generator[P]:
+    """The part, ready, and stopped when the block ends."""
+    part.start()
+    try:
+        part.await_ready()
+        yield part
+    finally:
+        part.stop()
+
+
+@contextmanager
+def fresh_database(server: Postgres, template: str) -> Generator[Database]:
+    """A copy of the template, dropped when the block ends."""
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
+    yield Database(server, name)
+    server.drop_database(name)
+
+
+@contextmanager
+def fresh_topic(kafka: Kafka) -> Generator[str]:
+    """The name of a new topic, deleted when the block ends."""
+    name = f"usage-{next(_numbers)}"
+    kafka.create_topic(name)
+    yield name
+    kafka.delete_topic(name)
+
+
 @pytest.fixture(scope="session")
 def engines_directory() -> Iterator[Path]:
     """A directory that the engines' own accounts can enter; pytest's is closed to them."""
@@ -55,37 +98,22 @@ def engine_logs(engines_directory: Path) -> Path:
 @pytest.fixture(scope="session")
 def kafka(engines_directory: Path, engine_logs: Path) -> Iterator[Kafka]:
     """A running Kafka."""
-    engine = Kafka(engines_directory, engine_logs)
-    engine.start()
-    try:
-        engine.await_ready()
+    with running(Kafka(engines_directory, engine_logs)) as engine:
         yield engine
-    finally:
-        engine.stop()
 
 
 @pytest.fixture(scope="session")
 def postgres(engines_directory: Path, engine_logs: Path) -> Iterator[Postgres]:
     """A running PostgreSQL."""
-    engine = Postgres(engines_directory, engine_logs)
-    engine.start()
-    try:
-        engine.await_ready()
+    with running(Postgres(engines_directory, engine_logs)) as engine:
         yield engine
-    finally:
-        engine.stop()
 
 
 @pytest.fixture(scope="session")
 def mosquitto(engines_directory: Path, engine_logs: Path) -> Iterator[Mosquitto]:
     """A running Mosquitto with the region's users."""
-    engine = Mosquitto(engines_directory, engine_logs)
-    engine.start()
-    try:
-        engine.await_ready()
+    with running(Mosquitto(engines_directory, engine_logs)) as engine:
         yield engine
-    finally:
-        engine.stop()
 
 
 @pytest.fixture(scope="session")
@@ -105,11 +133,8 @@ def migrated_template(postgres: Postgres, kafka: Kafka) -> str:
 @pytest.fixture
 def database(postgres: Postgres, migrated_template: str) -> Iterator[Database]:
     """A fresh migrated database."""
-    name = f"test_{next(_numbers)}"
-    with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{migrated_template}"'.encode())
-    yield Database(postgres, name)
-    postgres.drop_database(name)
+    with fresh_database(postgres, migrated_template) as made:
+        yield made
 
 
 @pytest.fixture
@@ -123,7 +148,5 @@ def line() -> Iterator[Line]:
 @pytest.fixture
 def topic(kafka: Kafka) -> Iterator[str]:
     """A fresh topic with four partitions and LogAppendTime."""
-    name = f"usage-{next(_numbers)}"
-    kafka.create_topic(name)
-    yield name
-    kafka.delete_topic(name)
+    with fresh_topic(kafka) as name:
+        yield name

@@ -5,25 +5,17 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from fleetmeter_cluster.progress import await_true
 from fleetmeter_local import running
 from fleetmeter_local.running import Note
 
 COMMAND = [sys.executable, "-m", "fleetmeter_local"]
 STARTED_BY_A_LINE = 6
-
-
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
-    """Return as soon as the condition holds; fail the test when it does not."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
-        time.sleep(0.1)
 
 
 def children(pid: int) -> set[int]:
@@ -83,7 +75,7 @@ def test_killed_it_takes_its_processes_along(up: tuple[subprocess.Popen[str], No
     started = children(process.pid)
     process.kill()
     process.wait()
-    wait_for(lambda: not alive(started), "the processes to end with their parent")
+    await_true(lambda: not alive(started), "the processes to end with their parent", 120)
     assert running.all_notes() == []
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from fleetmeter_cluster.progress import Steps
-from fleetmeter_cluster.site import LOADS, TRACES
-from fleetmeter_local.demo import backfill_id, bring_up, close_all, replay, running_line, save
+from fleetmeter_cluster.site import LOADS, TRACES, backfill_of
+from fleetmeter_local.demo import bring_up, close_all, replay, running_line, save
 from fleetmeter_local.line import Line
 
 HELIUM = "AW-2023-01"
@@ -93,7 +93,7 @@ def test_nothing_is_lost_or_set_aside(billed: Any) -> None:
 def test_a_trace_loaded_again_changes_nothing(billed: Any, tmp_path: Path) -> None:
     line, _, output = billed
     before = line.status()
-    load = line.load(TRACES / LOADS["helium"], "helium", backfill_id(line))
+    load = line.load(TRACES / LOADS["helium"], "helium", backfill_of(line.files.region))
     assert load.await_end(seconds=120) == 0
 
     def all_read() -> bool:

@@ -23,6 +23,7 @@ import yaml
 
 from fleetmeter_api.manifests import KINDS
 from fleetmeter_cluster import binaries
+from fleetmeter_cluster.progress import await_true
 from fleetmeter_local.ports import free_port
 from fleetmeter_operator.cluster import kinds
 
@@ -138,14 +139,6 @@ def answers(client: httpx.Client, path: str) -> bool:
         return client.get(path).is_success
     except httpx.HTTPError:
         return False
-
-
-def await_true(check: Callable[[], Any], what: str, seconds: float = 30) -> None:
-    """Poll until the check holds; fail with what was waited for."""
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(0.2)
 
 
 @dataclass
@@ -318,11 +311,6 @@ def region() -> Callable[..., Object]:
 @pytest.fixture
 def plan() -> Callable[..., Object]:
     return partial(body, "PricingPlan", "iot")
-
-
-@pytest.fixture(name="await_true")
-def await_true_function() -> Callable[..., None]:
-    return await_true
 
 
 @pytest.fixture(scope="session")

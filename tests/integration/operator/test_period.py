@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from fleetmeter_cluster.progress import await_true
+
 Region = Callable[..., dict[str, Any]]
-Await = Callable[..., None]
 PERIODS = ["202301", "202302", "202303"]
 CLOSES = "app.kubernetes.io/component=close"
 
@@ -29,9 +30,7 @@ def closes(site: Any) -> list[str]:
     ]
 
 
-def test_months_that_were_missed_are_made_and_closed_oldest_first(
-    site: Any, region: Region, await_true: Await
-) -> None:
+def test_months_that_were_missed_are_made_and_closed_oldest_first(site: Any, region: Region) -> None:
     site.start_operator(resync_seconds=300)  # what follows must follow from what was seen
     site.create(region())
     await_true(lambda: site.phases() == ["Final"] * 3, "all periods to be final", 60)
@@ -54,7 +53,30 @@ def test_months_that_were_missed_are_made_and_closed_oldest_first(
     assert reasons == ["PeriodFinal"] * 3
 
 
-def test_a_backfill_and_a_suspension_hold_and_release(site: Any, region: Region, await_true: Await) -> None:
+def test_a_month_that_waits_for_a_person_says_what_to_run_and_holds_no_other(
+    site: Any, region: Region
+) -> None:
+    """The counts are in the status and the columns; once a person has decided, the month closes."""
+    told = (
+        "5 events may belong to a neighbouring period; run fleetmeter review list --billing-period eu-202301"
+    )
+    held = site.reports["eu"]["periods"]["eu-202301"]
+    held.update(sealable=False, waitingFor="ReviewPending", message=told)
+    held.update(boundaryCandidates=12, boundaryUndecided=5, missing=3, silentDevices=1)
+    site.start_operator()
+    site.create(region())
+    await_true(lambda: site.phases() == ["Waiting", "Final", "Final"], "the other months to be final", 60)
+    assert site.condition("BillingPeriod", "eu-202301", "Ready")[1] == "ReviewPending"
+    status = site.get("BillingPeriod", "eu-202301")["status"]
+    counts = ("boundaryCandidates", "boundaryUndecided", "missing", "silentDevices", "waitingFor")
+    assert [status[name] for name in counts] == [12, 5, 3, 1, "ReviewPending"]
+    ready = next(each for each in status["conditions"] if each["type"] == "Ready")
+    assert (ready["status"], ready["message"]) == ("True", told)
+    held.update(sealable=True, waitingFor="", message="")
+    await_true(lambda: site.phases() == ["Final"] * 3, "all periods to be final", 60)
+
+
+def test_a_backfill_and_a_suspension_hold_and_release(site: Any, region: Region) -> None:
     for report in site.reports["eu"]["periods"].values():
         report.update(
             sealable=False, waitingFor="BackfillPending", message="backfill 20230101-20230401 is pending"
@@ -74,7 +96,7 @@ def test_a_backfill_and_a_suspension_hold_and_release(site: Any, region: Region,
     await_true(lambda: site.phases() == ["Final"] * 3, "all periods to be final", 60)
 
 
-def test_manual_waits_until_it_is_asked_for(site: Any, region: Region, await_true: Await) -> None:
+def test_manual_waits_until_it_is_asked_for(site: Any, region: Region) -> None:
     site.reports["eu"]["periods"]["eu-202301"]["sealable"] = False
     site.start_operator()
     site.create(region())
@@ -93,7 +115,7 @@ def test_manual_waits_until_it_is_asked_for(site: Any, region: Region, await_tru
 
 
 def test_a_data_error_is_told_and_a_new_plan_is_another_attempt(
-    site: Any, region: Region, plan: Callable[..., dict[str, Any]], await_true: Await
+    site: Any, region: Region, plan: Callable[..., dict[str, Any]]
 ) -> None:
     site.outcomes["eu-202301"] = [65]
     site.start_operator()
@@ -118,7 +140,7 @@ def test_a_data_error_is_told_and_a_new_plan_is_another_attempt(
     assert "CloseFailed" not in site.log()
 
 
-def test_too_early_is_no_failure_and_is_tried_again(site: Any, region: Region, await_true: Await) -> None:
+def test_too_early_is_no_failure_and_is_tried_again(site: Any, region: Region) -> None:
     site.outcomes["eu-202301"] = [75]
     site.start_operator()
     site.create(region())
@@ -130,9 +152,7 @@ def test_too_early_is_no_failure_and_is_tried_again(site: Any, region: Region, a
     assert site.get("BillingPeriod", "eu-202301")["status"]["attempts"] == 2
 
 
-def test_the_ledger_is_the_truth_when_jobs_and_statuses_are_lost(
-    site: Any, region: Region, await_true: Await
-) -> None:
+def test_the_ledger_is_the_truth_when_jobs_and_statuses_are_lost(site: Any, region: Region) -> None:
     site.start_operator()
     site.create(region())
     await_true(lambda: site.phases() == ["Final"] * 3, "all periods to be final", 60)
@@ -143,9 +163,7 @@ def test_the_ledger_is_the_truth_when_jobs_and_statuses_are_lost(
     assert closes(site) == ["eu-202303-close-1"]
 
 
-def test_a_period_outside_the_calendar_is_told_and_left_alone(
-    site: Any, region: Region, await_true: Await
-) -> None:
+def test_a_period_outside_the_calendar_is_told_and_left_alone(site: Any, region: Region) -> None:
     site.start_operator()
     site.create(region())
     body: dict[str, Any] = {

@@ -4,8 +4,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from fleetmeter_cluster.progress import await_true
+
 Body = Callable[..., dict[str, Any]]
-Await = Callable[..., None]
 PLAN = "fleetmeter.io/plan=iot"
 
 
@@ -14,9 +15,7 @@ def version(name: str, day: str, price: str) -> dict[str, Any]:
     return {"version": name, "effectiveFrom": f"{day}T00:00:00Z", "charges": [charge]}
 
 
-def test_each_content_is_published_once_and_kept(
-    site: Any, plan: Body, region: Body, await_true: Await
-) -> None:
+def test_each_content_is_published_once_and_kept(site: Any, plan: Body, region: Body) -> None:
     site.report("eu", plansInUse=["iot"])
     site.start_operator()
     site.create(plan())
@@ -37,7 +36,7 @@ def test_each_content_is_published_once_and_kept(
     assert len(site.names("ConfigMap", PLAN)) == 2
 
 
-def test_a_deleted_document_is_published_again(site: Any, plan: Body, await_true: Await) -> None:
+def test_a_deleted_document_is_published_again(site: Any, plan: Body) -> None:
     site.start_operator()
     site.create(plan())
     await_true(lambda: site.names("ConfigMap", PLAN), "the document")
@@ -46,7 +45,7 @@ def test_a_deleted_document_is_published_again(site: Any, plan: Body, await_true
     await_true(lambda: site.names("ConfigMap", PLAN) == [name], "the document to be back")
 
 
-def test_a_cliff_is_told(site: Any, plan: Body, await_true: Await) -> None:
+def test_a_cliff_is_told(site: Any, plan: Body) -> None:
     tiers = [{"upTo": "1000", "unitPrice": "0.010"}, {"unitPrice": "0.005"}]
     charge = {"name": "messages", "metric": "messages", "model": "Volume", "tiers": tiers}
     steep = {"version": "1", "effectiveFrom": "2022-01-01T00:00:00Z", "charges": [charge]}

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from fleetmeter_cluster.progress import await_true
+
 Region = Callable[..., dict[str, Any]]
-Await = Callable[..., None]
 PARTS = ["eu-api", "eu-consumer", "eu-gateway"]
 CLAIMS = ["data-eu-kafka-0", "data-eu-mosquitto-0", "data-eu-postgres-0"]
 SECRETS = ["eu-kafka-auth", "eu-mqtt-auth", "eu-postgres-auth"]
@@ -19,13 +20,14 @@ COLLECTED_SECONDS = 120
 
 
 @pytest.fixture
-def ready(site: Any, region: Region, await_true: Await) -> Any:
+def ready(site: Any, region: Region) -> Any:
     """A site with region eu, ready, its three periods final."""
     site.report("eu", *PERIODS)
     site.start_operator()
     site.create(region())
     await_true(lambda: site.phase("BillingRegion", "eu") == "Ready", "the region to be ready")
     await_true(lambda: site.phases() == ["Final"] * 3, "the periods to be final", 60)
+    await_true(lambda: site.get("BillingRegion", "eu")["status"]["finalPeriods"] == 3, "the region to say so")
     return site
 
 
@@ -50,15 +52,15 @@ def test_it_never_reads_a_secret_and_needs_no_verb_more_than_its_role(ready: Any
     assert "403" not in ready.log()
 
 
-def test_five_rounds_of_a_steady_region_write_nothing(ready: Any, await_true: Await) -> None:
-    rest(ready, await_true)
+def test_five_rounds_of_a_steady_region_write_nothing(ready: Any) -> None:
+    rest(ready)
     before, rounds = len(ready.writes()), ready.rounds()
     await_true(lambda: ready.rounds() >= rounds + 5, "five more rounds", 60)
     assert ready.writes()[before:] == []
     assert ready.resident() <= 160
 
 
-def rest(site: Any, await_true: Await) -> None:
+def rest(site: Any) -> None:
     """Wait until a whole round of every kind passed without a write."""
 
     def quiet() -> bool:
@@ -80,7 +82,7 @@ CHILDREN = {
 }
 
 
-def test_deleted_children_come_back(ready: Any, await_true: Await) -> None:
+def test_deleted_children_come_back(ready: Any) -> None:
     old = {kind: ready.get(kind, name)["metadata"]["uid"] for kind, name in CHILDREN.items()}
     for kind, name in CHILDREN.items():
         ready.delete(kind, name)
@@ -94,7 +96,7 @@ def test_deleted_children_come_back(ready: Any, await_true: Await) -> None:
     await_true(lambda: ready.phases() == ["Final"] * 3, "the period to be final again")
 
 
-def test_drift_is_put_back_and_a_strangers_field_stays(ready: Any, await_true: Await) -> None:
+def test_drift_is_put_back_and_a_strangers_field_stays(ready: Any) -> None:
     ready.patch("Deployment", "eu-consumer", {"spec": {"replicas": 0}})
     ready.patch("Service", "eu-kafka", {"spec": {"selector": {"app.kubernetes.io/component": "x"}}})
     ready.patch(
@@ -110,8 +112,8 @@ def test_drift_is_put_back_and_a_strangers_field_stays(ready: Any, await_true: A
     assert ready.get("ConfigMap", "eu-config")["metadata"]["labels"]["theirs"] == "1"
 
 
-def test_a_restart_changes_nothing(ready: Any, await_true: Await) -> None:
-    rest(ready, await_true)
+def test_a_restart_changes_nothing(ready: Any) -> None:
+    rest(ready)
     before = len(ready.writes())
     for how, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 0)):
         assert ready.stop_operator(how) == code
@@ -120,7 +122,7 @@ def test_a_restart_changes_nothing(ready: Any, await_true: Await) -> None:
     assert ready.writes()[before:] == []
 
 
-def test_a_changed_spec_rolls_the_workers_and_migrates_anew(ready: Any, await_true: Await) -> None:
+def test_a_changed_spec_rolls_the_workers_and_migrates_anew(ready: Any) -> None:
     def config_hash() -> str:
         template = ready.get("Deployment", "eu-consumer")["spec"]["template"]
         return template["metadata"]["annotations"]["fleetmeter.io/config-hash"]
@@ -135,16 +137,14 @@ def test_a_changed_spec_rolls_the_workers_and_migrates_anew(ready: Any, await_tr
     assert ready.names("PersistentVolumeClaim") == CLAIMS
 
 
-def test_a_volume_that_should_grow_is_told_and_the_region_goes_on(ready: Any, await_true: Await) -> None:
+def test_a_volume_that_should_grow_is_told_and_the_region_goes_on(ready: Any) -> None:
     ready.patch("BillingRegion", "eu", {"spec": {"broker": {"embedded": {"storage": "2Gi"}}}})
     kind = ("BillingRegion", "eu", "VolumesAsSpecified")
     await_true(lambda: ready.condition(*kind)[:2] == ("False", "VolumeCannotFollow"), "the condition")
     await_true(lambda: ready.phase("BillingRegion", "eu") == "Ready", "the region to be ready")
 
 
-def test_retain_while_down_keeps_the_data_and_adopts_it_again(
-    ready: Any, region: Region, await_true: Await
-) -> None:
+def test_retain_while_down_keeps_the_data_and_adopts_it_again(ready: Any, region: Region) -> None:
     kept = versions(ready, "PersistentVolumeClaim", CLAIMS), versions(ready, "Secret", SECRETS)
     ready.stop_operator()
     ready.delete("BillingRegion", "eu")
@@ -162,7 +162,7 @@ def test_retain_while_down_keeps_the_data_and_adopts_it_again(
     assert not ready.names("Job", "app.kubernetes.io/component=close")
 
 
-def test_delete_while_down_takes_everything_once_it_is_back(ready: Any, await_true: Await) -> None:
+def test_delete_while_down_takes_everything_once_it_is_back(ready: Any) -> None:
     ready.patch("BillingRegion", "eu", {"spec": {"deletionPolicy": "Delete"}})
     await_true(lambda: ready.get("BillingRegion", "eu")["metadata"].get("finalizers"), "the finalizer")
     ready.stop_operator()
@@ -184,7 +184,7 @@ def test_delete_while_down_takes_everything_once_it_is_back(ready: Any, await_tr
     await_true(lambda: not ready.names("ConfigMap", gone), "each ConfigMap to go", COLLECTED_SECONDS)
 
 
-def test_bad_regions_are_told_and_stop_no_good_one(site: Any, region: Region, await_true: Await) -> None:
+def test_bad_regions_are_told_and_stop_no_good_one(site: Any, region: Region) -> None:
     site.report("eu", *PERIODS)
     calendar = {"firstPeriod": "2023-01-01", "timeZone": "Europe/Nowhere"}
     site.create(region("zone", calendar=calendar))
@@ -210,8 +210,8 @@ def test_bad_regions_are_told_and_stop_no_good_one(site: Any, region: Region, aw
     assert site.probe("healthz") == site.probe("readyz") == 200
 
 
-def test_an_api_server_that_is_away_is_survived(ready: Any, await_true: Await) -> None:
-    rest(ready, await_true)
+def test_an_api_server_that_is_away_is_survived(ready: Any) -> None:
+    rest(ready)
     ready.plane.server.send_signal(signal.SIGSTOP)
     try:
         gone = time.monotonic() + AWAY_SECONDS
@@ -225,7 +225,7 @@ def test_an_api_server_that_is_away_is_survived(ready: Any, await_true: Await) -
     assert ready.process.poll() is None
 
 
-def test_a_lost_secret_is_told_and_never_made_anew(ready: Any, await_true: Await) -> None:
+def test_a_lost_secret_is_told_and_never_made_anew(ready: Any) -> None:
     ready.delete("Secret", "eu-kafka-auth")
     ready.starved.add("kafka")
     ready.delete("Pod", "eu-kafka-0")

@@ -9,7 +9,7 @@ import pytest
 
 from fleetmeter_cluster import state
 from fleetmeter_cluster.failure import Failure
-from fleetmeter_cluster.state import NAMES, Cluster, Place
+from fleetmeter_cluster.state import NAMES, Place
 
 
 @pytest.fixture(autouse=True)
@@ -17,19 +17,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps the state of the tests away from that of real clusters."""
     monkeypatch.setattr(state, "HOME", tmp_path)
     monkeypatch.setattr(state, "LOCKS", tmp_path)
-
-
-def make(place: Place) -> Cluster:
-    return Cluster(
-        name=place.name,
-        kubeconfig=place.kubeconfig,
-        node_address=place.node_address,
-        audit_log=place.audit_log,
-        service_network=str(place.service_network),
-        pod_network=str(place.pod_network),
-        private=place.private,
-        engine="namespace",
-    )
 
 
 def test_no_network_overlaps_another() -> None:
@@ -57,8 +44,8 @@ def test_another_name_is_refused(name: str) -> None:
 def test_the_record_survives_a_round_trip() -> None:
     place = Place("eu")
     place.home.mkdir()
-    place.finish(make(place))
-    assert place.recorded() == make(place)
+    place.finish(place.cluster())
+    assert place.recorded() == place.cluster()
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"name": "eu"', '{"name": 1}'])
