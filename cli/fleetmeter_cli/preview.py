@@ -19,6 +19,7 @@ from fleetmeter_api.plan import PlanDocument
 from fleetmeter_api.region import Metric
 from fleetmeter_cli.preview_input import InputError, read_metric, read_plan, read_region, read_registry
 from fleetmeter_cli.preview_output import document, priced_of, print_tables
+from fleetmeter_cli.table import Output, OutputOption
 from fleetmeter_cli.trace import read_lines
 from fleetmeter_cli.trial import Setting, Trial, adapter_of_lines
 from fleetmeter_rules.calendar import Calendar
@@ -33,13 +34,6 @@ class Adapter(StrEnum):
 
     CHIRPSTACK = "chirpstack"
     HELIUM = "helium"
-    JSON = "json"
-
-
-class Output(StrEnum):
-    """How the result is shown."""
-
-    TABLE = "table"
     JSON = "json"
 
 
@@ -86,7 +80,7 @@ def preview(
         Path | None, typer.Option(help="PricingPlan YAML, to see amounts too.", exists=True, dir_okay=False)
     ] = None,
     plan_name: Annotated[str | None, typer.Option(help="Which plan, if the file holds several.")] = None,
-    output: Annotated[Output, typer.Option("--output", "-o", help="table or json.")] = Output.TABLE,
+    output: OutputOption = Output.table,
     decisions: Annotated[
         Path | None,
         typer.Option(help="Write what became of each message to this NDJSON file.", dir_okay=False),
@@ -118,7 +112,7 @@ def preview(
         console.print("stopped; nothing was billed, a preview changes nothing")
         raise typer.Exit(130) from None
     priced = [] if prices is None else priced_of(trial, prices)
-    if output is Output.JSON:
+    if output is Output.json:
         typer.echo(json.dumps(document(trial, prices, priced), indent=2, ensure_ascii=False))
     else:
         print_tables(trial, prices, priced)

@@ -92,7 +92,6 @@ def _start(api: RegionApi, request: dict[str, Any]) -> dict[str, Any]:
 
 def _watch(api: RegionApi, begun: dict[str, Any], patience: float) -> dict[str, Any]:
     """Follow the replay, with a bar, until nothing is left; returns it with the sums after it."""
-    path = f"/v1/replays/{begun['id']}"
     total = sum(part["to"] - part["from"] for part in begun["partitions"])
     bar = Progress(
         TextColumn("reading again"),
@@ -108,28 +107,37 @@ def _watch(api: RegionApi, begun: dict[str, Any], patience: float) -> dict[str, 
             while entry["after"] is None:
                 time.sleep(_LOOK_SECONDS)
                 impatient = time.monotonic() - moved_at > patience
-                try:
-                    found = api.get(path)
-                except Problem:
-                    # The API may be restarted meanwhile; the replay does not need it.
-                    if impatient:
-                        raise
-                    continue
+                found = _look(api, begun["id"], tolerant=not impatient) or entry
                 if found["left"] != entry["left"]:
                     moved_at = time.monotonic()
                 elif impatient and found["left"]:
-                    raise Problem(
-                        f"Nothing was read for {patience:.0f} s; {found['left']:,} records are left.",
-                        "Look at the region's consumer. The replay goes on by itself: "
-                        f"`fleetmeter replay --watch {begun['id']}` follows it.",
-                        UNREACHABLE,
-                    )
+                    raise _stuck(found, patience)
                 entry = found
                 bar.update(task, completed=max(0, total - entry["left"]))
     except KeyboardInterrupt:
         typer.echo(f"It goes on by itself; `fleetmeter replay --watch {begun['id']}` follows it.", err=True)
         raise typer.Exit(_INTERRUPTED) from None
     return entry
+
+
+def _look(api: RegionApi, replay_id: int, *, tolerant: bool) -> dict[str, Any] | None:
+    """The replay as it stands; None where the API does not answer and that is tolerated: it may be restarted
+    meanwhile, and the replay does not need it."""
+    try:
+        return api.get(f"/v1/replays/{replay_id}")
+    except Problem:
+        if tolerant:
+            return None
+        raise
+
+
+def _stuck(entry: dict[str, Any], patience: float) -> Problem:
+    return Problem(
+        f"Nothing was read for {patience:.0f} s; {entry['left']:,} records are left.",
+        "Look at the region's consumer. The replay goes on by itself: "
+        f"`fleetmeter replay --watch {entry['id']}` follows it.",
+        UNREACHABLE,
+    )
 
 
 def _tell(done: dict[str, Any]) -> None:

@@ -14,8 +14,9 @@ from confluent_kafka import Producer
 from tests.bench import ledger
 from tests.bench.workload import Fleet, Sent
 
+from fleetmeter_cluster.progress import await_true
 from fleetmeter_local.engines import Kafka, Postgres
-from fleetmeter_workers.ledger.database import connect
+from fleetmeter_workers.ledger.database import Connection, connect
 from fleetmeter_workers.ledger.offsets import read_offsets
 
 TOPIC = "usage"
@@ -87,22 +88,25 @@ class Line:
     def decided(self) -> int:
         """How many records the ledger has decided."""
         with connect("bench", self.postgres.dsn(self.database)) as connection:
-            return sum(row.counters.records for row in read_offsets(connection, TOPIC).values())
+            return _records(connection)
 
     def await_records(
         self, count: int, processes: Sequence[subprocess.Popen[bytes]], seconds: float = 1800
     ) -> float:
         """When the ledger has decided so many records, by the monotonic clock."""
-        deadline = time.monotonic() + seconds
         with connect("bench", self.postgres.dsn(self.database)) as connection:
-            while time.monotonic() < deadline:
-                decided = sum(row.counters.records for row in read_offsets(connection, TOPIC).values())
-                if decided >= count:
-                    return time.monotonic()
+
+            def reached() -> bool:
                 if any(process.poll() is not None for process in processes):
                     raise RuntimeError(f"a consumer ended:\n{(self.where / 'consumer.log').read_text()}")
-                time.sleep(0.02)
-        raise TimeoutError(f"{count} records were not decided in {seconds:.0f} s")
+                return _records(connection) >= count
+
+            await_true(reached, f"{count} records to be decided", seconds, pause=0.02)
+            return time.monotonic()
+
+
+def _records(connection: Connection) -> int:
+    return sum(row.counters.records for row in read_offsets(connection, TOPIC).values())
 
 
 @contextmanager

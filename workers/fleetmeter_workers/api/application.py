@@ -20,7 +20,7 @@ from fleetmeter_workers.api import (
     usage,
 )
 from fleetmeter_workers.api.call import Call, Parts
-from fleetmeter_workers.api.endpoint import Endpoint, Parameter
+from fleetmeter_workers.api.endpoint import Endpoint, Handler, Parameter
 from fleetmeter_workers.api.refusal import RefusalError
 from fleetmeter_workers.api.status import Status, show_status
 
@@ -33,6 +33,23 @@ def show_document(call: Call) -> Response:
     """GET /openapi.json."""
     document = openapi.describe([*ENDPOINTS, *STATUS_ENDPOINTS], call.parts.region.name)
     return Response(msgspec.json.encode(document), media_type="application/json")
+
+
+def _change(
+    path: str, summary: str, handler: Handler, *, body: type, most_bytes: int, answer: type
+) -> Endpoint:
+    """A change that an operator of the region asks for in JSON."""
+    return Endpoint(
+        "POST",
+        path,
+        summary,
+        handler,
+        role="operator",
+        answer=answer,
+        body=body,
+        most_bytes=most_bytes,
+        takes="application/json",
+    )
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -93,27 +110,21 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         role="operator",
         answer=quarantine.SetAsideDetail,
     ),
-    Endpoint(
-        "POST",
+    _change(
         "/v1/quarantine/{id}/resolve",
         "Bill a row next, credit its first copy, write it off, or call it a copy; once.",
         resolutions.resolve_one,
-        role="operator",
-        answer=quarantine.SetAsideDetail,
         body=resolutions.ResolveRequest,
         most_bytes=resolutions.MOST_BYTES,
-        takes="application/json",
+        answer=quarantine.SetAsideDetail,
     ),
-    Endpoint(
-        "POST",
+    _change(
         "/v1/quarantine/resolve",
         "Resolve many rows the same way; one that can't be resolved stops no other.",
         resolutions.resolve_many,
-        role="operator",
-        answer=resolutions.ResolutionResult,
         body=resolutions.ResolveManyRequest,
         most_bytes=resolutions.MOST_BYTES,
-        takes="application/json",
+        answer=resolutions.ResolutionResult,
     ),
     Endpoint(
         "GET",
@@ -168,16 +179,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         replays.show,
         answer=replays.ReplayEntry,
     ),
-    Endpoint(
-        "POST",
+    _change(
         "/v1/replays",
         "Read records again from an offset, a time, or all that a period can hold.",
         replays.start,
-        role="operator",
-        answer=replays.ReplayEntry,
         body=replays.ReplayRequest,
         most_bytes=replays.MOST_BYTES,
-        takes="application/json",
+        answer=replays.ReplayEntry,
     ),
     Endpoint(
         "GET",
@@ -206,38 +214,29 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             _AFTER,
         ),
     ),
-    Endpoint(
-        "POST",
+    _change(
         "/v1/completeness/accept",
         "Take contract periods as they are, so that none waits for missing usage.",
         completeness.take,
-        role="operator",
-        answer=completeness.TakeResult,
         body=completeness.TakeRequest,
         most_bytes=completeness.MOST_BYTES,
-        takes="application/json",
+        answer=completeness.TakeResult,
     ),
-    Endpoint(
-        "POST",
+    _change(
         "/v1/reviews/accept",
         "Leave events in doubt where they are booked: named ones, or all that nobody decided.",
         reviews.accept,
-        role="operator",
-        answer=reviews.ReviewResult,
         body=reviews.AcceptRequest,
         most_bytes=reviews.MOST_BYTES,
-        takes="application/json",
+        answer=reviews.ReviewResult,
     ),
-    Endpoint(
-        "POST",
+    _change(
         "/v1/reviews/move",
         "Bill events in doubt in the neighbouring period, as long as neither period is final.",
         reviews.move,
-        role="operator",
-        answer=reviews.ReviewResult,
         body=reviews.MoveRequest,
         most_bytes=reviews.MOST_BYTES,
-        takes="application/json",
+        answer=reviews.ReviewResult,
     ),
     Endpoint("GET", "/openapi.json", "This document.", show_document, role=None, answer=dict),
 )

@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
 
 from fleetmeter_api.region import Region
 from fleetmeter_workers.api.pool import Ledger
@@ -11,6 +14,7 @@ from fleetmeter_workers.queue import Queue
 from fleetmeter_workers.tokens import Principal, Tokens
 
 MOST_ROWS = 1000
+_Request = TypeVar("_Request")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,13 @@ class Call:
     def text(self, name: str) -> str | None:
         """A query parameter, None when absent or empty."""
         return self.query.get(name) or None
+
+    def wish(self, kind: type[_Request], remedy: str) -> _Request:
+        """The JSON body as a request. Raises RefusalError (400), with this remedy, for any other body."""
+        try:
+            return msgspec.json.decode(self.body, type=kind)
+        except msgspec.MsgspecError as error:
+            raise RefusalError(400, f"the body is not understood: {error}", remedy) from error
 
     def limit(self) -> int:
         """How many rows to answer with. Raises RefusalError (400) for what is no number from 1 to 1000."""

@@ -111,10 +111,7 @@ def list_completeness(call: Call) -> Response:
 
 def take(call: Call) -> Response:
     """POST /v1/completeness/accept."""
-    try:
-        wish = msgspec.json.decode(call.body, type=TakeRequest)
-    except msgspec.MsgspecError as error:
-        raise RefusalError(400, f"the body is no request: {error}", 'Send {"billingPeriod": …}.') from None
+    wish = call.wish(TakeRequest, 'Send {"billingPeriod": …}.')
     taken = missing = silent = 0
     with call.parts.ledger.connection() as connection:
         for row in _rows(connection, wish.billing_period, wish.contract):

@@ -1,6 +1,5 @@
 """Replays: have the consumer read records again that it has decided, and see that it changes nothing."""
 
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -34,20 +33,6 @@ class ReplayRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_
     partition: int | None = None
 
 
-class SumsEntry(msgspec.Struct, frozen=True, rename="camel"):
-    """The ledger's sums: counters of Kafka's records, then rows of the ledger."""
-
-    records: int
-    billed: int
-    duplicate: int
-    quarantined: int
-    undecodable: int
-    events: int
-    resolved: int
-    set_aside: int
-    invoices: int
-
-
 class ReplayPart(msgspec.Struct, frozen=True, rename="camel"):
     """A partition: where reading began again, where it was before, and where it stands now."""
 
@@ -66,8 +51,8 @@ class ReplayEntry(msgspec.Struct, frozen=True, rename="camel"):
     requested_at: datetime
     partitions: list[ReplayPart]
     left: int
-    before: SumsEntry
-    after: SumsEntry | None = None
+    before: Sums
+    after: Sums | None = None
     added_events: int = 0
     added_set_aside: int = 0
 
@@ -80,7 +65,7 @@ class ReplayList(msgspec.Struct, frozen=True, rename="camel"):
 
 def start(call: Call) -> Response:
     """POST /v1/replays."""
-    request = _request(call.body)
+    request = _request(call)
     queue = call.parts.queue
     targets = _targets(request, call.parts.region, queue)
     with call.parts.ledger.connection() as connection:
@@ -111,7 +96,7 @@ def show(call: Call) -> Response:
         after = replays.sums(connection)
     events, set_aside = replay.sums.added_uncounted(after)
     return json_response(
-        msgspec.structs.replace(entry, after=_sums(after), added_events=events, added_set_aside=set_aside)
+        msgspec.structs.replace(entry, after=after, added_events=events, added_set_aside=set_aside)
     )
 
 
@@ -123,14 +108,11 @@ def list_replays(call: Call) -> Response:
     return json_response(ReplayList([_entry(each, stands) for each in found]))
 
 
-def _request(body: bytes) -> ReplayRequest:
+def _request(call: Call) -> ReplayRequest:
     remedy = (
         'Send one of {"fromOffset": 0}, {"since": "2023-01-31T00:00:00Z"}, {"billingPeriod": "eu-202301"}.'
     )
-    try:
-        request = msgspec.json.decode(body, type=ReplayRequest)
-    except msgspec.MsgspecError as error:
-        raise RefusalError(400, f"the body is no request for a replay: {error}", remedy) from None
+    request = call.wish(ReplayRequest, remedy)
     if sum(each is not None for each in (request.from_offset, request.since, request.billing_period)) != 1:
         raise RefusalError(400, "the body names not exactly one of offset, time and period", remedy)
     if request.since is not None and request.since.tzinfo is None:
@@ -201,9 +183,5 @@ def _entry(replay: Replay, stands: dict[int, int]) -> ReplayEntry:
         requested_at=replay.requested_at,
         partitions=parts,
         left=sum(max(0, part.to - part.at) for part in parts),
-        before=_sums(replay.sums),
+        before=replay.sums,
     )
-
-
-def _sums(found: Sums) -> SumsEntry:
-    return SumsEntry(**asdict(found))

@@ -1,7 +1,7 @@
 """Resolutions: rows of the quarantine that a person has billed, credited, written off or called copies."""
 
 from datetime import datetime
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 from starlette.responses import Response
@@ -14,7 +14,6 @@ from fleetmeter_workers.api.resolution import Order, Wish, resolve
 
 MOST_BYTES = 64 * 1024
 _MOST_ROWS = 1000
-_Request = TypeVar("_Request")
 _Note = Annotated[str, msgspec.Meta(max_length=500)] | None
 _Instant = Annotated[datetime, msgspec.Meta(tz=True)] | None
 
@@ -53,7 +52,7 @@ class ResolutionResult(msgspec.Struct, frozen=True, rename="camel"):
 def resolve_one(call: Call) -> Response:
     """POST /v1/quarantine/{id}/resolve."""
     number = row_id(call.path["id"])
-    wish = _decode(call.body, ResolveRequest, '{"resolution": "write-off"}')
+    wish = call.wish(ResolveRequest, 'Send {"resolution": "write-off"}.')
     order = Order(wish.resolution, call.actor, wish.note, wish.event_at)
     with call.parts.ledger.connection() as connection:
         kept = resolve(connection, call.parts.region, number, order)
@@ -64,7 +63,7 @@ def resolve_one(call: Call) -> Response:
 
 def resolve_many(call: Call) -> Response:
     """POST /v1/quarantine/resolve. A row that can't be resolved stops no other."""
-    wish = _decode(call.body, ResolveManyRequest, '{"ids": [1], "resolution": "write-off"}')
+    wish = call.wish(ResolveManyRequest, 'Send {"ids": [1], "resolution": "write-off"}.')
     order = Order(wish.resolution, call.actor, wish.note)
     refused: list[NotResolved] = []
     ids = sorted(set(wish.ids))
@@ -75,10 +74,3 @@ def resolve_many(call: Call) -> Response:
             except RefusalError as refusal:
                 refused.append(NotResolved(number, refusal.error, refusal.remedy))
     return json_response(ResolutionResult(len(ids) - len(refused), refused))
-
-
-def _decode(body: bytes, kind: type[_Request], example: str) -> _Request:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.MsgspecError as error:
-        raise RefusalError(400, f"the body is not understood: {error}", f"Send {example}.") from error

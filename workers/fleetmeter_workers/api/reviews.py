@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, TypeVar
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -28,7 +28,7 @@ from fleetmeter_workers.ledger.registry import Device
 MOST_BYTES = 1024 * 1024
 _MOST_EVENTS = 10_000
 _MICROSECOND = timedelta(microseconds=1)
-_Request = TypeVar("_Request")
+_SEND = 'Send {"billingPeriod": …} and maybe contract and events.'
 _NAME_IT = "Name a billing period like eu-202301; GET /status and `kubectl get billingperiods` list them."
 
 
@@ -154,7 +154,7 @@ def list_reviews(call: Call) -> Response:
 
 def accept(call: Call) -> Response:
     """POST /v1/reviews/accept."""
-    wish = _decode(call.body, AcceptRequest)
+    wish = call.wish(AcceptRequest, _SEND)
     name = _billing_period(wish.billing_period)
     with call.parts.ledger.connection() as connection:
         if wish.events is None:
@@ -172,7 +172,7 @@ def accept(call: Call) -> Response:
 
 def move(call: Call) -> Response:
     """POST /v1/reviews/move."""
-    wish = _decode(call.body, MoveRequest)
+    wish = call.wish(MoveRequest, _SEND)
     name = _billing_period(wish.billing_period)
     with call.parts.ledger.connection() as connection, connection.transaction():
         if wish.events is not None:
@@ -196,15 +196,6 @@ def move(call: Call) -> Response:
             for period in sorted(here):
                 decided += _decide(connection, period, here[period], target.period_id, call.actor)
         return json_response(_result(connection, name, decided, [each.event_key for each in chosen]))
-
-
-def _decode(body: bytes, kind: type[_Request]) -> _Request:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.DecodeError as error:
-        raise RefusalError(
-            400, str(error), 'Send {"billingPeriod": …} and maybe contract and events.'
-        ) from error
 
 
 def _billing_period(name: str | None) -> str:

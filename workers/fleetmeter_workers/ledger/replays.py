@@ -1,17 +1,17 @@
 """Replays: partitions set back to be read again, who asked for it, and the sums that must not change."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
 from psycopg.types.json import Jsonb
 
 from fleetmeter_workers.ledger.database import Connection
 
 
-@dataclass(frozen=True, slots=True)
-class Sums:
+class Sums(msgspec.Struct, frozen=True, rename="camel"):
     """The ledger in one snapshot: what was counted of Kafka's records, and what the tables hold.
 
     `events` and `set_aside` are sums of rows, `resolved` is how many of the events a person had billed; the
@@ -94,7 +94,7 @@ def set_back(
                 actor,
                 Jsonb({str(partition): targets[partition] for partition in counted}),
                 Jsonb({str(partition): end for partition, end in counted.items()}),
-                Jsonb(asdict(before)),
+                Jsonb(msgspec.structs.asdict(before)),
             ),
         ).fetchall()
     return _replay(row)

@@ -48,11 +48,14 @@ ALTER TABLE fleetmeter.quarantine ADD COLUMN note text;
 CREATE INDEX contract_period_of_customer ON fleetmeter.contract_period (customer_id, starts_at);
 CREATE INDEX quarantine_device ON fleetmeter.quarantine (device_id, quarantine_id) WHERE resolution IS NULL;
 
-DO $$
+-- From here on rows of these tables are added, and never changed or taken away.
+CREATE FUNCTION fleetmeter.let_only_grow(VARIADIC names text[]) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
+$$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['late_usage', 'reopening'] LOOP
+    FOREACH name IN ARRAY names LOOP
         EXECUTE format('CREATE TRIGGER only_grows BEFORE UPDATE OR DELETE ON fleetmeter.%I '
                        'FOR EACH ROW EXECUTE FUNCTION fleetmeter.refuse_change()', name);
         EXECUTE format('ALTER TABLE fleetmeter.%I ENABLE ALWAYS TRIGGER only_grows', name);
@@ -62,36 +65,14 @@ BEGIN
     END LOOP;
 END
 $$;
+REVOKE ALL ON FUNCTION fleetmeter.let_only_grow(text[]) FROM PUBLIC;
+SELECT fleetmeter.let_only_grow('late_usage', 'reopening');
 
 -- A resolution is given once.
 CREATE TRIGGER resolved_once BEFORE UPDATE ON fleetmeter.quarantine
     FOR EACH ROW WHEN (OLD.resolution IS NOT NULL)
     EXECUTE FUNCTION fleetmeter.refuse_change();
 ALTER TABLE fleetmeter.quarantine ENABLE ALWAYS TRIGGER resolved_once;
-
-CREATE OR REPLACE VIEW fleetmeter.billing_events AS
-SELECT
-    fleetmeter.event_id(device.uid, billed.event_key, billed.canonical) || billed.mark AS event_id,
-    2 AS schema_version,
-    customer.code AS customer_id,
-    metric.code AS metric,
-    billed.quantity,
-    billed.event_at AS "timestamp",
-    fleetmeter.source_reference(device.alias, billed.event_key, billed.canonical) || billed.mark
-        AS source_reference,
-    contract_period.billing_period AS billing_period_id,
-    billed.received_at AS ingested_at
-FROM (
-    SELECT event_key, canonical, '' AS mark, device_id, metric_id, period_id, quantity, event_at, received_at
-    FROM fleetmeter.event WHERE verdict = 0
-    UNION ALL
-    SELECT event_key, canonical, mark, device_id, metric_id, booked_period_id, quantity, event_at, received_at
-    FROM fleetmeter.late_usage WHERE quarantine_id IS NOT NULL
-) AS billed
-JOIN fleetmeter.contract_period USING (period_id)
-JOIN fleetmeter.customer USING (customer_id)
-JOIN fleetmeter.device USING (device_id)
-JOIN fleetmeter.metric USING (metric_id);
 
 REVOKE ALL ON fleetmeter.late_usage, fleetmeter.reopening FROM PUBLIC;
 GRANT SELECT ON fleetmeter.late_usage, fleetmeter.reopening TO consumer, closer, api;

@@ -207,20 +207,7 @@ BEGIN
 END
 $$;
 
-DO $$
-DECLARE
-    name text;
-BEGIN
-    FOREACH name IN ARRAY ARRAY['boundary_candidate', 'boundary_decision', 'incomplete_decision'] LOOP
-        EXECUTE format('CREATE TRIGGER only_grows BEFORE UPDATE OR DELETE ON fleetmeter.%I '
-                       'FOR EACH ROW EXECUTE FUNCTION fleetmeter.refuse_change()', name);
-        EXECUTE format('ALTER TABLE fleetmeter.%I ENABLE ALWAYS TRIGGER only_grows', name);
-        EXECUTE format('CREATE TRIGGER never_emptied BEFORE TRUNCATE ON fleetmeter.%I '
-                       'FOR EACH STATEMENT EXECUTE FUNCTION fleetmeter.refuse_change()', name);
-        EXECUTE format('ALTER TABLE fleetmeter.%I ENABLE ALWAYS TRIGGER never_emptied', name);
-    END LOOP;
-END
-$$;
+SELECT fleetmeter.let_only_grow('boundary_candidate', 'boundary_decision', 'incomplete_decision');
 
 REVOKE ALL ON
     fleetmeter.boundary_candidate, fleetmeter.boundary_decision, fleetmeter.period_completeness,

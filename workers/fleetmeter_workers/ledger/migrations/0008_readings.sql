@@ -16,20 +16,7 @@ CREATE TABLE fleetmeter.register_scale (
     PRIMARY KEY (device_id, metric_id, register, read_at)
 );
 
-DO $$
-DECLARE
-    name text;
-BEGIN
-    FOREACH name IN ARRAY ARRAY['reading_register', 'register_scale'] LOOP
-        EXECUTE format('CREATE TRIGGER only_grows BEFORE UPDATE OR DELETE ON fleetmeter.%I '
-                       'FOR EACH ROW EXECUTE FUNCTION fleetmeter.refuse_change()', name);
-        EXECUTE format('ALTER TABLE fleetmeter.%I ENABLE ALWAYS TRIGGER only_grows', name);
-        EXECUTE format('CREATE TRIGGER never_emptied BEFORE TRUNCATE ON fleetmeter.%I '
-                       'FOR EACH STATEMENT EXECUTE FUNCTION fleetmeter.refuse_change()', name);
-        EXECUTE format('ALTER TABLE fleetmeter.%I ENABLE ALWAYS TRIGGER never_emptied', name);
-    END LOOP;
-END
-$$;
+SELECT fleetmeter.let_only_grow('reading_register', 'register_scale');
 
 REVOKE ALL ON fleetmeter.reading_register, fleetmeter.register_scale FROM PUBLIC;
 GRANT SELECT ON fleetmeter.reading_register, fleetmeter.register_scale TO consumer, closer, api;

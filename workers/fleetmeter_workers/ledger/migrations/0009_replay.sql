@@ -10,12 +10,7 @@ CREATE TABLE fleetmeter.replay (
     -- The ledger's sums before it, to compare with those after it.
     sums         jsonb NOT NULL
 );
-CREATE TRIGGER only_grows BEFORE UPDATE OR DELETE ON fleetmeter.replay
-    FOR EACH ROW EXECUTE FUNCTION fleetmeter.refuse_change();
-ALTER TABLE fleetmeter.replay ENABLE ALWAYS TRIGGER only_grows;
-CREATE TRIGGER never_emptied BEFORE TRUNCATE ON fleetmeter.replay
-    FOR EACH STATEMENT EXECUTE FUNCTION fleetmeter.refuse_change();
-ALTER TABLE fleetmeter.replay ENABLE ALWAYS TRIGGER never_emptied;
+SELECT fleetmeter.let_only_grow('replay');
 
 REVOKE ALL ON fleetmeter.replay FROM PUBLIC;
 GRANT SELECT, INSERT (topic, actor, from_offsets, to_offsets, sums) ON fleetmeter.replay TO api;
