@@ -10,11 +10,11 @@ import pytest
 
 from fleetmeter_api.region import Metric
 from fleetmeter_rules.metering import Booking, Reading, Register, settled
-from fleetmeter_workers.close.measure import Consumption, measured
 from fleetmeter_workers.ledger import events, periods, readings, registry
 from fleetmeter_workers.ledger.database import connect
 from fleetmeter_workers.ledger.events import EventRow
 from fleetmeter_workers.ledger.periods import ContractPeriod
+from fleetmeter_workers.metering.measure import Consumption, measured
 
 DEVICES = 60
 MONTHS = 5

@@ -15,11 +15,11 @@ from fleetmeter_rules.number import plain
 from fleetmeter_workers.api.call import Call
 from fleetmeter_workers.api.endpoint import json_response
 from fleetmeter_workers.api.refusal import RefusalError
-from fleetmeter_workers.close.measure import Consumption, Measured, measured, read_metrics
 from fleetmeter_workers.ledger import periods, readings, usage
 from fleetmeter_workers.ledger.database import Connection
 from fleetmeter_workers.ledger.periods import ContractPeriod
 from fleetmeter_workers.ledger.usage import UsageRow
+from fleetmeter_workers.metering.measure import Consumption, Measured, measured, read_metrics
 
 _MOST_ROWS: Final = 10_000
 _MOST_READINGS: Final = 200_000

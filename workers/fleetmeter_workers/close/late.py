@@ -12,7 +12,6 @@ from fleetmeter_rules.adjustment import LatePeriod
 from fleetmeter_rules.instant import rfc3339
 from fleetmeter_rules.number import EXACT
 from fleetmeter_rules.usage import DeviceUsage
-from fleetmeter_workers.close import measure
 from fleetmeter_workers.close.period_rows import as_usage, bounds_of, merged, own_usage
 from fleetmeter_workers.close.plans import DataError
 from fleetmeter_workers.ledger import invoices, late_usage, periods
@@ -20,6 +19,7 @@ from fleetmeter_workers.ledger.database import Connection
 from fleetmeter_workers.ledger.events import DeviceSum
 from fleetmeter_workers.ledger.late_usage import LateSum
 from fleetmeter_workers.ledger.periods import ContractPeriod
+from fleetmeter_workers.metering import measure
 
 Document = Mapping[str, Any]
 

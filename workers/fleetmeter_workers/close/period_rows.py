@@ -8,13 +8,13 @@ from fleetmeter_api.region import Region
 from fleetmeter_rules.calendar import Bounds
 from fleetmeter_rules.invoice import DeviceUsage, Snapshot
 from fleetmeter_rules.seal import Digest, SealedRow
-from fleetmeter_workers.close import measure
 from fleetmeter_workers.close.plans import DataError
 from fleetmeter_workers.ledger import events, periods, snapshots, usage
 from fleetmeter_workers.ledger.database import Connection
 from fleetmeter_workers.ledger.events import DeviceSum
 from fleetmeter_workers.ledger.late_usage import LateSum
 from fleetmeter_workers.ledger.periods import ContractPeriod
+from fleetmeter_workers.metering import measure
 
 
 def bounds_of(period: ContractPeriod) -> Bounds:

@@ -15,12 +15,12 @@ from typing import Final, TypeAlias
 from fleetmeter_api.region import Metric, Region
 from fleetmeter_rules.calendar import Bounds
 from fleetmeter_rules.metering import Booking, Note, Reading, Step, delta, level, register_of, settled
-from fleetmeter_workers.close.around import Surroundings
 from fleetmeter_workers.ledger import readings
 from fleetmeter_workers.ledger.database import Connection
 from fleetmeter_workers.ledger.events import DeviceSum
 from fleetmeter_workers.ledger.periods import ContractPeriod
 from fleetmeter_workers.ledger.readings import Key, Row, Scale
+from fleetmeter_workers.metering.around import Surroundings
 
 _CHUNK: Final = 20_000
 
