@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -11,7 +12,7 @@ from fleetmeter_api.region import Region
 from fleetmeter_rules.instant import to_micros
 from fleetmeter_wire.record import Headers, encode_headers
 from fleetmeter_workers.api.resolution import Order, Wish, resolve
-from fleetmeter_workers.ledger import backfills, registry
+from fleetmeter_workers.ledger import backfills, registry, usage
 
 
 class LateLine:
@@ -104,6 +105,11 @@ class LateLine:
         """The rows of that reason, in the order they came."""
         found = self.line.rows("SELECT quarantine_id FROM quarantine WHERE reason = %s ORDER BY 1", reason)
         return [number for (number,) in found]
+
+    def belonging(self) -> dict[str, Decimal]:
+        """What belongs to each month, wherever it is billed."""
+        held = self.line.rows("SELECT billing_period, period_id FROM contract_period")
+        return {name: usage.belonging(self.line.ledger, number, "messages") for name, number in held}
 
     def adds_up(self) -> bool:
         """Whether roll-ups, counters, the public view and the invoices hold the same events."""

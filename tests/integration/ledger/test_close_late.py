@@ -41,6 +41,7 @@ def test_deferred_usage_is_an_adjustment_that_names_its_month(late: LateLine) ->
     assert [share["device"] for share in entry["byDevice"]] == [
         line.value("SELECT alias FROM device WHERE uid = 'meter-2'")
     ]
+    assert late.belonging() == {"eu-202301": Decimal(10), "eu-202302": Decimal(2), "eu-202303": Decimal(0)}
     late.load()
     assert late.close(1, 2, 3) == ["final: 0 invoices written, 1 verified"] * 3
     assert sum(each["events"] for each in line.invoices()) == line.value(

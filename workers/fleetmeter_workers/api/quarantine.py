@@ -1,6 +1,7 @@
 """The quarantine: what was set aside, with its reason, and how much of it there is."""
 
 from datetime import datetime
+from decimal import Decimal
 
 import msgspec
 from starlette.responses import Response
@@ -80,8 +81,8 @@ class Content(msgspec.Struct, frozen=True, rename="camel"):
 class PeriodCandidate(msgspec.Struct, frozen=True, rename="camel"):
     """Where it would be billed if it happened at `eventAt`, by the registry and contracts of now.
 
-    `booked` is the quantity of the item's metric that the contract period holds already: with the plan it
-    gives what this row is worth.
+    `booked` is the quantity of the item's metric that belongs to the contract period already, wherever it is
+    billed: with the plan it gives what this row is worth.
     """
 
     event_at: datetime
@@ -266,10 +267,9 @@ def _candidate(connection: Connection, found: Evidence, candidate: Candidate) ->
     match = candidate.match
     period = None if match is None else match.period
     row = None if period is None else periods.find(connection, [period.key]).get(period.key)
-    booked = "0"
+    held = Decimal(0)
     if row is not None and found.item is not None:
-        sums = {each.metric: each.quantity for each in usage.metric_sums(connection, row.period_id)}
-        booked = plain(sums[found.item.metric]) if found.item.metric in sums else "0"
+        held = usage.belonging(connection, row.period_id, found.item.metric)
     return PeriodCandidate(
         event_at=candidate.event_at,
         customer=candidate.customer,
@@ -279,7 +279,7 @@ def _candidate(connection: Connection, found: Evidence, candidate: Candidate) ->
         start=None if period is None else period.bounds.start,
         end=None if period is None else period.bounds.end,
         is_final=row is not None and row.phase == "final",
-        booked=booked,
+        booked=plain(held),
     )
 
 

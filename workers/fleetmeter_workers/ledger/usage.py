@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from fleetmeter_workers.ledger.database import Connection
 
@@ -78,6 +78,15 @@ def add_duplicates(connection: Connection, counts: dict[tuple[int, datetime], in
     )
 
 
+_BELONGING: Final = (
+    "WITH chosen AS (SELECT metric_id FROM fleetmeter.metric WHERE code = %(metric)s) "
+    "SELECT coalesce((SELECT sum(quantity) FROM fleetmeter.usage_hour JOIN chosen USING (metric_id) "
+    "WHERE period_id = %(period)s), 0) + coalesce((SELECT sum(CASE period_id WHEN %(period)s THEN quantity "
+    "ELSE -quantity END) FROM fleetmeter.late_usage JOIN chosen USING (metric_id) "
+    "WHERE %(period)s IN (period_id, booked_period_id) AND period_id <> booked_period_id), 0)"
+)
+
+
 def metric_sums(connection: Connection, period_id: int) -> list[MetricSum]:
     """The period's sums by metric, from the hours."""
     rows = connection.execute(
@@ -86,6 +95,15 @@ def metric_sums(connection: Connection, period_id: int) -> list[MetricSum]:
         (period_id,),
     ).fetchall()
     return [MetricSum(*row) for row in rows]
+
+
+def belonging(connection: Connection, period_id: int, metric: str) -> Decimal:
+    """The quantity of a metric that belongs to the period, wherever it is billed: what is booked in it, less
+    what is booked in it for others, and what others booked for it."""
+    row = connection.execute(_BELONGING, {"period": period_id, "metric": metric}).fetchone()
+    if row is None:
+        raise AssertionError("an aggregate has one row")
+    return row[0]
 
 
 def report(
