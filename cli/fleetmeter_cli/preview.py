@@ -2,9 +2,8 @@
 
 import json
 import zlib
-from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from itertools import islice
@@ -14,16 +13,23 @@ from typing import IO, Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from typer import Argument, Option
 
 from fleetmeter_api.plan import PlanDocument
-from fleetmeter_api.region import Metric
-from fleetmeter_cli.preview_input import InputError, read_metric, read_plan, read_region, read_registry
+from fleetmeter_cli.options import with_fields_of
+from fleetmeter_cli.preview_input import (
+    InputError,
+    read_metric,
+    read_plan,
+    read_region,
+    read_registry,
+)
 from fleetmeter_cli.preview_output import document, priced_of, print_tables
 from fleetmeter_cli.table import Output, OutputOption
 from fleetmeter_cli.trace import read_lines
 from fleetmeter_cli.trial import Setting, Trial, adapter_of_lines
 from fleetmeter_rules.calendar import Calendar
-from fleetmeter_rules.contracts import Defaults, defaults_of
+from fleetmeter_rules.contracts import Defaults
 from fleetmeter_rules.rounding import UnknownCurrencyError, minor_units
 
 _GRACE = timedelta(hours=72)
@@ -37,73 +43,103 @@ class Adapter(StrEnum):
     JSON = "json"
 
 
-File = Annotated[
-    list[Path], typer.Argument(help="Files of one message a line, plain or .gz.", exists=True, dir_okay=False)
-]
+def _file(text: str, *names: str) -> Any:
+    return Option(*names, help=text, exists=True, dir_okay=False)
 
 
-def preview(
-    files: File,
-    adapter: Annotated[
-        Adapter | None, typer.Option(help="The platform they come from; told by the first line if left out.")
-    ] = None,
-    time_zone: Annotated[
-        str | None, typer.Option(help="IANA zone of the periods; the region's, or UTC.")
-    ] = None,
-    anchor_day: Annotated[
-        int | None, typer.Option(help="Day that starts a period; the region's, or 1.")
-    ] = None,
-    registry: Annotated[
-        Path | None, typer.Option(help="Devices and customers, NDJSON.", exists=True, dir_okay=False)
-    ] = None,
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What messages are billed by; each field is an option of the command."""
+
     region: Annotated[
         Path | None,
-        typer.Option(
+        _file(
+            "BillingRegion YAML: its calendar, metrics, classes, grace and late usage.",
             "--region",
             "--region-file",
-            help="BillingRegion YAML: its calendar, metrics, classes, late usage.",
-            exists=True,
-            dir_okay=False,
         ),
-    ] = None,
+    ] = None
+    registry: Annotated[Path | None, _file("Devices and customers, NDJSON.")] = None
+    time_zone: Annotated[str | None, Option(help="IANA zone of the periods; the region's, or UTC.")] = None
+    anchor_day: Annotated[int | None, Option(help="Day that starts a period; the region's, or 1.")] = None
     metric: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             help="A metric and its kind: energy=Cumulative (a meter's readings; :rollover=1000000 if it "
             "starts again at 0 there, :sentinel=16777215 for a value to skip) or storage=Gauge:Max (a level; "
             "Max, Last or TimeWeighted). Others are Delta, amounts that add up. Repeat it for more.",
             metavar="CODE=KIND",
             show_default=False,
         ),
-    ] = None,
-    plan: Annotated[
-        Path | None, typer.Option(help="PricingPlan YAML, to see amounts too.", exists=True, dir_okay=False)
-    ] = None,
-    plan_name: Annotated[str | None, typer.Option(help="Which plan, if the file holds several.")] = None,
-    output: OutputOption = Output.table,
-    decisions: Annotated[
-        Path | None,
-        typer.Option(help="Write what became of each message to this NDJSON file.", dir_okay=False),
+    ] = None
+    plan: Annotated[Path | None, _file("PricingPlan YAML, to see amounts too.")] = None
+    plan_name: Annotated[str | None, Option(help="Which plan, if the file holds several.")] = None
+
+    def prices(self) -> PlanDocument | None:
+        """The plan. Raises InputError, UnknownCurrencyError, OSError."""
+        if self.plan is None:
+            return None
+        found = read_plan(self.plan, self.plan_name)
+        minor_units(found.spec.currency)
+        return found
+
+    def setting(self, prices: PlanDocument | None) -> Setting:
+        """What a trial bills by. Raises InputError, ValueError, OSError."""
+        kinds = {metric.code: metric for metric in map(read_metric, self.metric or ())}
+        if self.region is not None:
+            found = read_region(self.region)
+        else:
+            charges = () if prices is None else (c for v in prices.spec.versions for c in v.charges)
+            charged = None if prices is None else frozenset(charge.metric for charge in charges)
+            found = Setting(Defaults(Calendar("UTC", "Month", 1), _GRACE, "Grace"), metrics=charged)
+        cut = found.terms.calendar
+        anchor = cut.anchor_day if self.anchor_day is None else self.anchor_day
+        calendar = Calendar(self.time_zone or cut.zone, cut.interval, anchor)
+        return replace(
+            found,
+            terms=replace(found.terms, calendar=calendar),
+            registry=None if self.registry is None else read_registry(self.registry),
+            kinds={**found.kinds, **kinds},
+            metrics=None if found.metrics is None else found.metrics | kinds.keys(),
+        )
+
+
+@with_fields_of(Basis)
+def preview(
+    files: Annotated[
+        list[Path], Argument(help="Files of one message a line, plain or .gz.", exists=True, dir_okay=False)
+    ],
+    adapter: Annotated[
+        Adapter | None,
+        Option(
+            help="Where they come from: chirpstack, helium or json; told by the first line if left out.",
+            metavar="PLATFORM",
+        ),
     ] = None,
     received_field: Annotated[
-        str, typer.Option(help="Field with the receive time: milliseconds since 1970, or RFC 3339.")
+        str, Option(help="Field with the receive time: milliseconds since 1970, or RFC 3339.")
     ] = "_timestamp",
+    output: OutputOption = Output.table,
+    decisions: Annotated[
+        Path | None, Option(help="Write what became of each message to this NDJSON file.", dir_okay=False)
+    ] = None,
+    **basis: Any,
 ) -> None:
     """Show what files of device messages would be billed. Needs no cluster, no Kafka and no database.
 
     Copies of a message are found, times resolved, owners and periods looked up as in a region.
+
+    A period is final for what was received after its cut-off.
 
     What would not be billed is counted with its reason.
 
     Example: fleetmeter preview meters.ndjson.gz --metric energy=Cumulative:rollover=1000000 --plan plan.yaml
     """
     console = Console(stderr=True)
+    given = Basis(**basis)
     try:
-        prices = None if plan is None else read_plan(plan, plan_name)
-        if prices is not None:
-            minor_units(prices.spec.currency)
-        kinds = [read_metric(each) for each in metric or ()]
-        trial = Trial(_with_kinds(_setting(region, registry, prices, time_zone, anchor_day), kinds))
+        prices = given.prices()
+        trial = Trial(given.setting(prices))
         _run(trial, files, adapter, received_field, decisions, console)
     except (InputError, UnknownCurrencyError, ValueError, OSError, EOFError, zlib.error) as error:
         console.print(f"[red]fleetmeter preview:[/] {error}", highlight=False, soft_wrap=True)
@@ -116,35 +152,6 @@ def preview(
         typer.echo(json.dumps(document(trial, prices, priced), indent=2, ensure_ascii=False))
     else:
         print_tables(trial, prices, priced)
-
-
-def _setting(
-    region: Path | None,
-    registry: Path | None,
-    plan: PlanDocument | None,
-    time_zone: str | None,
-    anchor_day: int | None,
-) -> Setting:
-    devices = None if registry is None else read_registry(registry)
-    charged = frozenset(c.metric for v in plan.spec.versions for c in v.charges) if plan is not None else None
-    if region is None:
-        terms = Defaults(Calendar(time_zone or "UTC", "Month", anchor_day or 1), _GRACE, "Grace")
-        return Setting(terms, devices, metrics=charged)
-    spec = read_region(region)
-    own = defaults_of(spec)
-    calendar = Calendar(
-        time_zone or own.calendar.zone, own.calendar.interval, anchor_day or own.calendar.anchor_day
-    )
-    terms = Defaults(calendar, own.grace, own.late_usage)
-    metrics = frozenset(metric.code for metric in spec.metrics)
-    return _with_kinds(Setting(terms, devices, spec.all_device_classes(), metrics), spec.metrics)
-
-
-def _with_kinds(setting: Setting, metrics: Iterable[Metric]) -> Setting:
-    """The setting with these metrics' kinds, whatever was said of them before; they count, too."""
-    kinds = {metric.code: metric for metric in metrics}
-    counted = None if setting.metrics is None else setting.metrics | kinds.keys()
-    return replace(setting, kinds={**setting.kinds, **kinds}, metrics=counted)
 
 
 def _run(

@@ -1,7 +1,7 @@
 """Preview's input: a registry, a plan and a region, read from files into what the rules take."""
 
 import json
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -11,7 +11,9 @@ from pydantic import ValidationError
 from fleetmeter_api.base import problems
 from fleetmeter_api.plan import PlanDocument
 from fleetmeter_api.region import DEFAULT_CLASS, BillingRegionSpec, Metric, Region
-from fleetmeter_cli.trial import Device
+from fleetmeter_cli.trial import Device, Setting
+from fleetmeter_rules.calendar import Bounds, periods
+from fleetmeter_rules.contracts import defaults_of
 from fleetmeter_rules.device import device_uid
 from fleetmeter_rules.instant import EPOCH
 from fleetmeter_rules.ownership import Binding
@@ -81,15 +83,32 @@ def read_plan(path: Path, name: str | None) -> PlanDocument:
     return chosen[0]
 
 
-def read_region(path: Path) -> BillingRegionSpec:
-    """The spec of the BillingRegion in a YAML file. Raises InputError, OSError."""
+def read_region(path: Path) -> Setting:
+    """What the BillingRegion in a YAML file bills by. Raises InputError, OSError."""
     manifests = [entry for entry in _manifests(path) if entry.get("kind") == "BillingRegion"]
     if len(manifests) != 1:
         raise InputError(f"{path} holds {len(manifests)} BillingRegions; give a file with one")
     try:
-        return Region.from_resource(manifests[0]).spec
+        spec = Region.from_resource(manifests[0]).spec
     except ValidationError as error:
         raise InputError(f"{path}: {'; '.join(problems(error))}") from None
+    return region_setting(spec)
+
+
+def region_setting(spec: BillingRegionSpec) -> Setting:
+    """What a region bills by, for contracts that say nothing of their own."""
+    terms = defaults_of(spec)
+    kinds = {metric.code: metric for metric in spec.metrics}
+    first = next(periods(terms.calendar, spec.calendar.first_period))
+    last = spec.calendar.last_period
+    end = datetime.max.replace(tzinfo=UTC) if last is None else next(periods(terms.calendar, last)).end
+    return Setting(
+        terms,
+        classes=spec.all_device_classes(),
+        metrics=frozenset(kinds),
+        kinds=kinds,
+        billed=Bounds(first.start, end, first.first_day),
+    )
 
 
 def read_metric(text: str) -> Metric:

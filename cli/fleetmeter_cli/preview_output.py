@@ -1,61 +1,97 @@
 """Preview's output: what would be billed, as a table for people or JSON for programs."""
 
 from collections import defaultdict
-from dataclasses import dataclass
-from decimal import Decimal
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal, localcontext
+from typing import Any, TypeAlias
 
 import typer
 
-from fleetmeter_api.plan import PlanDocument
+from fleetmeter_api.plan import Charge, PlanDocument
 from fleetmeter_cli import amount as shown
 from fleetmeter_cli.table import show
-from fleetmeter_cli.trial import Place, Tally, Trial
-from fleetmeter_rules.calendar import Bounds
-from fleetmeter_rules.number import plain
+from fleetmeter_cli.tally import Place, Tally, Usage
+from fleetmeter_cli.trial import Trial
+from fleetmeter_rules.number import EXACT, plain
 from fleetmeter_rules.pricing import NoPriceError, price, version_for
 from fleetmeter_rules.rounding import minor_units, money, round_amount
 
 
 @dataclass(frozen=True, slots=True)
 class Priced:
-    """One charge of a customer's period at the plan's prices."""
+    """One charge of a customer's period at the plan's prices; `belongs_to`: the earlier period whose usage it
+    adjusts. `amount` is None where the plan has no price, `note` says why."""
 
     customer: str
     period: str
+    belongs_to: str | None
     charge: str
     quantity: Decimal
     amount: Decimal | None
     note: str = ""
 
 
+@dataclass(slots=True)
+class _Invoiced:
+    """What a charge of one month was invoiced for so far."""
+
+    quantity: Decimal = Decimal(0)
+    amount: Decimal = Decimal(0)
+    used: Decimal = Decimal(0)
+    devices: set[str] = field(default_factory=set[str])
+
+    def add(self, charge: Charge, usage: Usage | None, currency: str) -> tuple[Decimal, Decimal]:
+        """By how much the usage changes the charge's quantity and amount: all is rated again."""
+        before, paid = self.quantity, self.amount
+        with localcontext(EXACT):
+            if usage is not None:
+                self.used += usage.quantity
+                self.devices |= usage.devices
+            self.quantity = self.used if charge.measure == "Quantity" else Decimal(len(self.devices))
+            self.amount = round_amount(price(charge, self.quantity).exact, currency)
+            return self.quantity - before, self.amount - paid
+
+
+_Month: TypeAlias = dict[str, Usage]
+"""Usage of one period by metric."""
+
+
 def priced_of(trial: Trial, plan: PlanDocument) -> list[Priced]:
-    """Every charge of the plan for each customer's periods."""
+    """Every charge of the plan for each customer's periods, and what late usage of earlier ones changes."""
     months: dict[tuple[str, str], dict[str, Tally]] = defaultdict(dict)
     for place, tally in trial.tallies.items():
         if tally.events:
             months[place.customer, place.period][place.metric] = tally
-    return [
-        line
-        for (customer, period), tallies in sorted(months.items())
-        for line in _charged(customer, period, tallies, plan)
-    ]
+    lines: list[Priced] = []
+    invoiced: dict[tuple[str, str, str], _Invoiced] = defaultdict(_Invoiced)
+    for (customer, period), tallies in sorted(months.items()):
+        own = {metric: tally.own for metric, tally in tallies.items()}
+        late: dict[str, _Month] = defaultdict(dict)
+        for metric, tally in tallies.items():
+            for name, usage in tally.deferred.items():
+                late[name][metric] = usage
+        for belongs_to, usages in ((None, own), *sorted(late.items())):
+            lines += _charged(
+                Priced(customer, period, belongs_to, "", Decimal(0), None), usages, plan, invoiced
+            )
+    return lines
 
 
-def _charged(customer: str, period: str, tallies: dict[str, Tally], plan: PlanDocument) -> list[Priced]:
-    bounds: Bounds = next(iter(tallies.values())).bounds
+def _charged(
+    place: Priced, usages: _Month, plan: PlanDocument, invoiced: dict[tuple[str, str, str], _Invoiced]
+) -> list[Priced]:
+    """The lines of a period's usage where it is billed; of late usage only the charges that it touches."""
     try:
-        version = version_for(plan.spec, bounds)
+        version = version_for(plan.spec, next(iter(usages.values())).bounds)
     except NoPriceError as error:
-        return [Priced(customer, period, "", Decimal(0), None, str(error))]
+        return [replace(place, note=str(error))]
     lines: list[Priced] = []
     for charge in version.charges:
-        tally = tallies.get(charge.metric)
-        quantity = Decimal(0) if tally is None else tally.quantity
-        if charge.measure == "ActiveDevices":
-            quantity = Decimal(0 if tally is None else len(tally.devices))
-        amount = round_amount(price(charge, quantity).exact, plan.spec.currency)
-        lines.append(Priced(customer, period, charge.name, quantity, amount))
+        if place.belongs_to is None or charge.metric in usages:
+            before = invoiced[place.customer, place.belongs_to or place.period, charge.name]
+            quantity, amount = before.add(charge, usages.get(charge.metric), plan.spec.currency)
+            lines.append(replace(place, charge=charge.name, quantity=quantity, amount=amount))
     return lines
 
 
@@ -68,21 +104,23 @@ def document(trial: Trial, plan: PlanDocument | None, priced: list[Priced]) -> d
     }
     if plan is not None:
         found["currency"] = plan.spec.currency
-        found["amounts"] = [
-            {
-                "customer": line.customer,
-                "period": line.period,
-                "charge": line.charge,
-                "quantity": plain(line.quantity),
-                "amount": None if line.amount is None else money(line.amount, plan.spec.currency),
-            }
-            for line in priced
-        ]
+        found["amounts"] = [_amount_document(line, plan.spec.currency) for line in priced]
     return found
 
 
+def _amount_document(line: Priced, currency: str) -> dict[str, Any]:
+    found = {
+        "customer": line.customer,
+        "period": line.period,
+        "charge": line.charge,
+        "quantity": plain(line.quantity),
+        "amount": None if line.amount is None else money(line.amount, currency),
+    }
+    return found if line.belongs_to is None else found | {"belongs_to": line.belongs_to}
+
+
 def _period_document(place: Place, tally: Tally) -> dict[str, Any]:
-    return {
+    found: dict[str, Any] = {
         "customer": place.customer,
         "metric": place.metric,
         "period": place.period,
@@ -92,15 +130,32 @@ def _period_document(place: Place, tally: Tally) -> dict[str, Any]:
         "quarantined": dict(sorted(tally.quarantined.items())),
         "quantity": plain(tally.quantity),
     }
+    if tally.amended:
+        found["amended"] = tally.amended
+    if tally.deferred:
+        found["deferred"] = [
+            {"belongs_to": name, "events": usage.events, "quantity": plain(usage.quantity)}
+            for name, usage in sorted(tally.deferred.items())
+        ]
+    return found
 
 
 def print_tables(trial: Trial, plan: PlanDocument | None, priced: list[Priced]) -> None:
     """What would be billed by customer, metric and period, its amounts, and what was no usage."""
-    aside = any(tally.quarantined for tally in trial.tallies.values())
+    places = sorted(trial.tallies.items())
+    extra = {
+        "After the cut-off": [_after(tally) for _, tally in places],
+        "Set aside": [_lines(tally.quarantined) for _, tally in places],
+    }
+    # A narrow terminal has no room for a column that is empty.
+    more = {name: cells for name, cells in extra.items() if any(cells)}
     numbers = ("Events", "Quantity", "Copies", "Late")
     show(
-        ("Customer", "Metric", "Period", *numbers, *(("Set aside",) if aside else ())),
-        [_row(place, trial.tallies[place], aside=aside) for place in sorted(trial.tallies)],
+        ("Customer", "Metric", "Period", *numbers, *more),
+        [
+            (*_row(place, tally), *(cells[row] for cells in more.values()))
+            for row, (place, tally) in enumerate(places)
+        ],
         right=numbers,
         empty="Nothing would be billed.",
     )
@@ -109,7 +164,7 @@ def print_tables(trial: Trial, plan: PlanDocument | None, priced: list[Priced]) 
         show(
             ("Customer", "Period", "Charge", "Quantity", "Amount"),
             [
-                (line.customer, line.period, line.charge, shown.number(line.quantity), _amount(line, plan))
+                (line.customer, _period(line), line.charge, shown.number(line.quantity), _amount(line, plan))
                 for line in priced
             ],
             right=("Quantity", "Amount"),
@@ -119,10 +174,23 @@ def print_tables(trial: Trial, plan: PlanDocument | None, priced: list[Priced]) 
     typer.echo(f"\n{trial.read:,} messages read" + (f"; no usage: {useless}" if useless else ""))
 
 
-def _row(place: Place, tally: Tally, *, aside: bool) -> tuple[str, ...]:
-    reasons = "\n".join(f"{count:,} {reason}" for reason, count in sorted(tally.quarantined.items()))
+def _row(place: Place, tally: Tally) -> tuple[str, ...]:
     counts = (f"{tally.events:,}", shown.number(tally.quantity), f"{tally.duplicates:,}", f"{tally.late:,}")
-    return (place.customer, place.metric, place.period, *counts, *((reasons,) if aside else ()))
+    return (place.customer, place.metric, place.period, *counts)
+
+
+def _after(tally: Tally) -> str:
+    """What is billed here though it came when its month was final already."""
+    deferred = {f"of {name}": usage.events for name, usage in tally.deferred.items()}
+    return _lines(deferred | ({"amend it": tally.amended} if tally.amended else {}))
+
+
+def _lines(counts: Mapping[str, int]) -> str:
+    return "\n".join(f"{count:,} {name}" for name, count in sorted(counts.items()))
+
+
+def _period(line: Priced) -> str:
+    return line.period if line.belongs_to is None else f"{line.period}, of {line.belongs_to}"
 
 
 def _amount(line: Priced, plan: PlanDocument) -> str:

@@ -11,13 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from fleetmeter_api.plan import Charge, PlanDocument, PlanVersion
+from fleetmeter_cli import amount as shown
 from fleetmeter_cli.amount import number
 from fleetmeter_cli.plans import read_plans
 from fleetmeter_cli.problem import Problem, told
 from fleetmeter_cli.table import Output, OutputOption, console, show_json
 from fleetmeter_rules import number as rules_number
+from fleetmeter_rules.invoice import price_document
 from fleetmeter_rules.number import EXACT, QuantityError, plain
-from fleetmeter_rules.pricing import Price, price
+from fleetmeter_rules.pricing import Price, TierAmount, price
 from fleetmeter_rules.rounding import minor_units, money, round_amount
 
 
@@ -111,18 +113,7 @@ def _json(
                 "model": charge.model,
                 "measure": charge.measure,
                 "quantity": plain(quantity),
-                "tiers": [
-                    {
-                        "from": plain(tier.start),
-                        "upTo": None if tier.up_to is None else plain(tier.up_to),
-                        "quantity": plain(tier.quantity),
-                        "unitPrice": plain(tier.unit_price),
-                        "flatFee": plain(tier.flat_fee),
-                        "amount": plain(tier.amount),
-                    }
-                    for tier in priced.tiers
-                ],
-                "exact": plain(priced.exact),
+                **price_document(priced),
                 "amount": money(round_amount(priced.exact, currency), currency),
             }
             for charge, quantity, priced in lines
@@ -138,40 +129,45 @@ def _total(lines: list[tuple[Charge, Decimal, Price]], currency: str) -> Decimal
 
 def _print(document: PlanDocument, version: PlanVersion, lines: list[tuple[Charge, Decimal, Price]]) -> None:
     currency = document.spec.currency
-    least = minor_units(currency)
     out = console()
     since = f"{version.effective_from:%Y-%m-%d}"
     out.print(
         Text(f"{document.name}", style="bold"), Text(f"version {version.version}, in effect since {since}")
     )
     for charge, quantity, priced in lines:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-        unit = "active devices" if charge.measure == "ActiveDevices" else charge.metric
-        amount = money(round_amount(priced.exact, currency), currency)
-        table.add_column(Text(f"{charge.description or charge.name} ({charge.model})"), overflow="fold")
-        table.add_column(Text(f"{number(quantity)} {unit}"), justify="right")
-        table.add_column(Text(f"{number(amount, least)} {currency}"), justify="right")
-        for tier in priced.tiers:
-            if not tier.quantity and not tier.flat_fee:
-                continue
-            label = f"above {number(tier.start)}" if tier.start else "every unit"
-            if tier.up_to is not None:
-                label = (
-                    f"{label}, up to {number(tier.up_to)}" if tier.start else f"first {number(tier.up_to)}"
-                )
-            fee = f" + {number(tier.flat_fee, least)}" if tier.flat_fee else ""
-            table.add_row(
-                Text(label),
-                Text(f"{number(tier.quantity)} × {number(tier.unit_price, least)}{fee}"),
-                Text(f"{number(tier.amount, least)} {currency}"),
-                style="dim",
-            )
-        if priced.exact != Decimal(amount):
-            table.add_row(Text(f"exactly {number(priced.exact)}, rounded once", style="dim"))
         out.print()
-        out.print(table)
+        out.print(_table(charge, quantity, priced, currency))
     if len(lines) != 1:
         out.print()
-        out.print(
-            Text(f"Total {number(money(_total(lines, currency), currency), least)} {currency}", style="bold")
-        )
+        out.print(Text(f"Total {_amount(_total(lines, currency), currency)}", style="bold"))
+
+
+def _table(charge: Charge, quantity: Decimal, priced: Price, currency: str) -> Table:
+    """A charge's line, and how it comes about."""
+    unit = "active devices" if charge.measure == "ActiveDevices" else charge.metric
+    amount = round_amount(priced.exact, currency)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    table.add_column(Text(f"{charge.description or charge.name} ({charge.model})"), overflow="fold")
+    table.add_column(Text(f"{number(quantity)} {unit}"), justify="right")
+    table.add_column(Text(_amount(amount, currency)), justify="right")
+    least = minor_units(currency)
+    for tier in priced.tiers:
+        if tier.quantity or tier.flat_fee:
+            fee = f" + {number(tier.flat_fee, least)}" if tier.flat_fee else ""
+            steps = f"{number(tier.quantity)} × {number(tier.unit_price, least)}{fee}"
+            table.add_row(Text(_span(tier)), Text(steps), Text(_amount(tier.amount, currency)), style="dim")
+    if priced.exact != amount:
+        table.add_row(Text(f"exactly {number(priced.exact)}, rounded once", style="dim"))
+    return table
+
+
+def _span(tier: TierAmount) -> str:
+    """Which quantities a tier prices."""
+    if not tier.start:
+        return "every unit" if tier.up_to is None else f"first {number(tier.up_to)}"
+    above = f"above {number(tier.start)}"
+    return above if tier.up_to is None else f"{above}, up to {number(tier.up_to)}"
+
+
+def _amount(amount: Decimal, currency: str) -> str:
+    return shown.money(amount, currency, minor_units(currency))

@@ -222,9 +222,7 @@ def _worth(found: Mapping[str, Any], candidate: Mapping[str, Any], plan: Path | 
     chosen = [each for each in content["items"] if each["chosen"]] if content else []
     if plan is None or not chosen or candidate["start"] is None:
         return None
-    if chosen[0]["kind"] != "Delta":
-        return "known at the close, as it is a reading" if chosen[0]["kind"] else "not declared"
-    return estimate(plan, candidate, chosen[0]["metric"], chosen[0]["quantity"])
+    return estimate(plan, candidate, chosen[0])
 
 
 def _resolved(row: Mapping[str, Any]) -> str:

@@ -5,18 +5,18 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from decimal import Decimal, localcontext
+from decimal import Decimal
 from typing import Any, Final
 
-from fleetmeter_api.region import DEFAULT_CLASS, DeviceClass, Metric
-from fleetmeter_rules.calendar import Bounds, Calendar, contract_period
+from fleetmeter_api.region import DEFAULT_CLASS, DeviceClass, Metric, MetricKind
+from fleetmeter_cli.tally import Place, Shown, Tally, Usage, measure
+from fleetmeter_rules.calendar import Bounds, Calendar, contract_period, cut_off
 from fleetmeter_rules.contracts import Defaults
 from fleetmeter_rules.event_time import Ambiguous, ClassRules, Resolved, resolve_event_time, rules_of
 from fleetmeter_rules.identity import event_id, packed_key
-from fleetmeter_rules.instant import EPOCH, from_micros, rfc3339
-from fleetmeter_rules.lateness import decide
-from fleetmeter_rules.metering import Booking, Reading, level, register_of, settled
-from fleetmeter_rules.number import EXACT
+from fleetmeter_rules.instant import from_micros, rfc3339
+from fleetmeter_rules.lateness import LATE_AFTER_FINAL, Action, amendment, decide
+from fleetmeter_rules.metering import Booking, Reading
 from fleetmeter_rules.ownership import Binding, owner_at
 from fleetmeter_wire.decode import decode
 from fleetmeter_wire.message import MESSAGES, Decoded, Item, NotBillable, Refusal
@@ -44,7 +44,8 @@ class Setting:
     """What the trial bills by. `registry` None: every device is known and is one customer's.
 
     `metrics`: the codes that count; None: `messages` of a platform's frames, all that an envelope states, and
-    `kinds`. `kinds`: what is known of metrics, by code; all others are amounts that add up.
+    `kinds`. `kinds`: what is known of metrics, by code; all others are amounts that add up. `billed`: a
+    region's time, from its first period to its last; None: all time.
     """
 
     terms: Defaults
@@ -52,6 +53,12 @@ class Setting:
     classes: tuple[DeviceClass, ...] = (DeviceClass(name=DEFAULT_CLASS),)
     metrics: frozenset[str] | None = None
     kinds: Mapping[str, Metric] = field(default_factory=dict[str, Metric])
+    billed: Bounds | None = None
+
+    def bills(self, period: Bounds) -> bool:
+        """Whether the period has a part in the region's time."""
+        time = self.billed
+        return time is None or (time.start < period.end and period.start < time.end)
 
     def device_class(self, name: str) -> DeviceClass | None:
         """The class of that name; without a region's classes every class is the default one."""
@@ -59,32 +66,12 @@ class Setting:
         return self.classes[0] if found is None and len(self.classes) == 1 else found
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
-    """Where an item counts: a customer, a metric, and the first day of a period."""
-
-    customer: str
-    metric: str
-    period: str
-
-
-@dataclass(slots=True)
-class Tally:
-    """What came to a place. The quantity of a register or a level is known once all messages were taken."""
-
-    bounds: Bounds
-    events: int = 0
-    duplicates: int = 0
-    late: int = 0
-    quantity: Decimal = Decimal(0)
-    quarantined: Counter[str] = field(default_factory=Counter[str])
-    devices: set[str] = field(default_factory=set[str])
-
-
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What became of one message: that of its first item that counts.
 
+    `period`: the one that bills it; `belongs_to`: the earlier one whose usage it is, where it is deferred.
+    `revision`: which version of its own period's invoice bills it, more than 1 for an amended one; 0: none.
     `flags`: what was mended or guessed about its time. `boundary`: its true time may lie in another period.
     """
 
@@ -97,13 +84,15 @@ class Decision:
     event_at: datetime | None = None
     method: str | None = None
     period: str | None = None
+    belongs_to: str | None = None
+    revision: int = 1
     detail: str = ""
     flags: tuple[str, ...] = ()
     boundary: bool = False
 
     def document(self, line: int, file: str) -> dict[str, Any]:
-        """The decision as JSON values."""
-        return {
+        """The decision as JSON values; what only late usage has stands there for late usage alone."""
+        found = {
             "line": line,
             "file": file,
             "event_id": self.event_id,
@@ -116,6 +105,11 @@ class Decision:
             "method": self.method,
             "period": self.period,
         }
+        if self.belongs_to is not None:
+            found["belongs_to"] = self.belongs_to
+        if self.revision > 1:
+            found["revision"] = self.revision
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,17 +118,39 @@ class _First:
     place: Place
 
 
-@dataclass(slots=True)
-class _Readings:
-    """What one device showed of one metric, and where each of it counts."""
+@dataclass(frozen=True, slots=True)
+class _Fate:
+    """What becomes of new items: the period where they count, and a reason if they are set aside.
 
-    metric: Metric
-    readings: list[Reading] = field(default_factory=list[Reading])
-    places: list[Place] = field(default_factory=list[Place])
+    `revision`: 1 in the own period; 0 where they are deferred to another one; more where the own period is
+    amended. `booked_at`: when the invoice that bills them is closed.
+    """
+
+    bounds: Bounds
+    late: bool
+    reason: str | None
+    booked_at: datetime
+    revision: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What holds for all items of a message. `own`: the period that holds its time."""
+
+    message: Decoded
+    received_at: datetime
+    event_at: datetime
+    resolved: Resolved | Ambiguous
+    customer: str
+    own: Bounds
+    fate: _Fate
 
 
 class Trial:
-    """Messages in, in their order of arrival; tallies by customer, metric and period out."""
+    """Messages in, in their order of arrival; tallies by customer, metric and period out.
+
+    Time is when messages were received: a period is final at its cut-off.
+    """
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
@@ -142,7 +158,7 @@ class Trial:
         self.unusable: Counter[str] = Counter()
         self.tallies: dict[Place, Tally] = {}
         self._first: dict[bytes, _First] = {}
-        self._readings: dict[tuple[str, str], _Readings] = {}
+        self._shown: dict[tuple[str, str], list[Shown]] = defaultdict(list)
         self._numbers: dict[str, int] = {}
         self._rules = {known.name: rules_of(known) for known in setting.classes}
 
@@ -159,9 +175,17 @@ class Trial:
         items = [item for item in message.items if self._counts(adapter, item)]
         if not items:
             return self._useless(NOT_BILLABLE, "none of its metrics counts", message.device)
-        received_at = from_micros(received)
-        decisions = [self._decide(message, item, received_at) for item in items]
+        case = self._case(message, from_micros(received))
+        decisions = [self._decide(case, item) for item in items]
         return decisions[0]
+
+    def measure(self) -> None:
+        """Fill in the quantities of registers and levels, from all that was taken so far."""
+        for shown in self._shown.values():
+            for each in shown:
+                each.usage.quantity = Decimal(0)
+        for (_, metric), shown in self._shown.items():
+            measure(self.setting.kinds[metric], shown, self.tallies)
 
     def _useless(self, reason: str, detail: str, device: str | None = None) -> Decision:
         self.unusable[reason] += 1
@@ -172,124 +196,123 @@ class Trial:
             return item.metric in self.setting.metrics
         return adapter == "json" or item.metric == MESSAGES or item.metric in self.setting.kinds
 
-    def _decide(self, message: Decoded, item: Item, received_at: datetime) -> Decision:
-        """One item, in the consumer's order: deduplication first, then objections, then lateness."""
+    def _case(self, message: Decoded, received_at: datetime) -> _Case:
+        """Objections first, then lateness, as the consumer does."""
         device = self._device(message.device)
         device_class = self.setting.device_class(device.device_class)
         rules = _DEFAULT_RULES if device_class is None else self._rules[device_class.name]
         resolved = resolve_event_time(message.time, received_at, rules)
         event_at = resolved.at if isinstance(resolved, Resolved) else received_at
         customer = owner_at(device.bindings, event_at)
-        bounds = contract_period(event_at, self.setting.terms.calendar)
-        place = Place(customer or UNKNOWN_CUSTOMER, item.metric, label(bounds, self.setting.terms.calendar))
-        key = self._key(message.device, item)
-        known = self._first.setdefault(key, _First(item.fingerprint, place))
-        late, reason = self._fate(message, device_class, resolved, customer, bounds, received_at)
-        verdict = BILLED if reason is None else QUARANTINED
-        if known.place is not place:
-            verdict, reason = DUPLICATE, None
-            if known.fingerprint != item.fingerprint:
-                verdict, reason = QUARANTINED, "id_conflict"
-            else:
-                place = known.place
-        self._count(place, bounds, item, verdict, reason, late)
-        if verdict == BILLED:
-            self._read(place, item, event_at)
-        decision = Decision(
-            verdict,
-            reason,
-            event_id(item.identity),
-            message.device,
-            place.customer,
-            late,
-            period=place.period,
-        )
-        return decision if isinstance(resolved, Ambiguous) else _timed(decision, resolved, bounds)
-
-    def _adds_up(self, metric: str) -> bool:
-        kind = self.setting.kinds.get(metric)
-        return kind is None or kind.kind == "Delta"
+        own = contract_period(event_at, self.setting.terms.calendar)
+        fate = self._fate(own, received_at)
+        is_billed = customer is not None and self.setting.bills(own)
+        objection = self._objection(message, device_class, resolved, is_billed)
+        if objection is not None:
+            late = isinstance(resolved, Resolved) and is_billed and received_at >= own.end
+            fate = _Fate(own, late, objection, fate.booked_at)
+        return _Case(message, received_at, event_at, resolved, customer or UNKNOWN_CUSTOMER, own, fate)
 
     def _device(self, uid: str) -> Device:
         if self.setting.registry is None:
             return _ANYBODYS
         return self.setting.registry.get(uid, _NOBODYS)
 
-    def _key(self, uid: str, item: Item) -> bytes:
-        return packed_key(self._numbers.setdefault(uid, len(self._numbers)), item.identity).key
-
-    def _fate(
+    def _objection(
         self,
         message: Decoded,
         device_class: DeviceClass | None,
         resolved: Resolved | Ambiguous,
-        customer: str | None,
-        bounds: Bounds,
-        received_at: datetime,
-    ) -> tuple[bool, str | None]:
-        """Whether a new item is late, and why it is set aside."""
-        terms = self.setting.terms
+        is_billed: bool,
+    ) -> str | None:
+        """Why its items are set aside, whenever they came."""
         if self.setting.registry is not None and message.device not in self.setting.registry:
-            return False, "unknown_device"
+            return "unknown_device"
         if device_class is None or message.method.value not in device_class.identity_methods:
-            return False, "identity_not_allowed"
+            return "identity_not_allowed"
         if isinstance(resolved, Ambiguous):
-            return False, resolved.reason
-        if customer is None:
-            return False, "no_contract"
-        decision = decide(received_at, bounds, bounds.end + terms.grace, terms.late_usage)
-        return decision.late, decision.reason
+            return resolved.reason
+        return None if is_billed else "no_contract"
 
-    def _count(
-        self, place: Place, bounds: Bounds, item: Item, verdict: str, reason: str | None, late: bool
-    ) -> None:
-        tally = self.tallies.setdefault(place, Tally(bounds))
+    def _fate(self, own: Bounds, received_at: datetime) -> _Fate:
+        """Where usage of the period counts that was received then."""
+        terms = self.setting.terms
+        final_at = cut_off(own, terms.grace)
+        decision = decide(received_at, own, final_at, terms.late_usage)
+        if decision.action is Action.DEFER:
+            # The period of receipt is open: what is received in it comes before its cut-off.
+            taker = contract_period(received_at, terms.calendar)
+            if self.setting.bills(taker):
+                return _Fate(taker, True, None, cut_off(taker, terms.grace), 0)
+            return _Fate(own, True, LATE_AFTER_FINAL, final_at)
+        if decision.action is Action.REOPEN:
+            amended = amendment(own, received_at, terms.calendar, terms.grace)
+            return _Fate(own, True, None, amended.due_at, amended.revision)
+        return _Fate(own, decision.late, decision.reason, final_at)
+
+    def _decide(self, case: _Case, item: Item) -> Decision:
+        """One item; before all else it may be a copy, which counts with the first one."""
+        fate, uid = case.fate, case.message.device
+        place = Place(case.customer, item.metric, self._label(fate.bounds))
+        known = self._first.setdefault(self._key(uid, item), _First(item.fingerprint, place))
+        verdict, reason = BILLED if fate.reason is None else QUARANTINED, fate.reason
+        if known.place is not place and known.fingerprint == item.fingerprint:
+            verdict, reason, place = DUPLICATE, None, known.place
+        elif known.place is not place:
+            verdict, reason = QUARANTINED, "id_conflict"
+        self._count(case, item, place, verdict, reason)
+        billed = verdict == BILLED
+        decision = Decision(
+            verdict,
+            reason,
+            event_id(item.identity),
+            uid,
+            place.customer,
+            fate.late,
+            period=place.period,
+            belongs_to=self._label(case.own) if billed and fate.revision == 0 else None,
+            revision=fate.revision if billed else 1,
+        )
+        return _timed(decision, case.resolved, case.own) if isinstance(case.resolved, Resolved) else decision
+
+    def _key(self, uid: str, item: Item) -> bytes:
+        return packed_key(self._numbers.setdefault(uid, len(self._numbers)), item.identity).key
+
+    def _label(self, bounds: Bounds) -> str:
+        return label(bounds, self.setting.terms.calendar)
+
+    def _count(self, case: _Case, item: Item, place: Place, verdict: str, reason: str | None) -> None:
+        tally = self.tallies.get(place)
+        if tally is None:
+            is_level = self._kind(item.metric) == "Gauge"
+            tally = self.tallies[place] = Tally(Usage(case.fate.bounds), is_level)
         if verdict == DUPLICATE:
             tally.duplicates += 1
             return
-        tally.late += late
+        tally.late += case.fate.late
         if reason is not None:
             tally.quarantined[reason] += 1
             return
-        tally.events += 1
-        tally.devices.add(item.identity.device)
-        if self._adds_up(item.metric):
-            with localcontext(EXACT):
-                tally.quantity += item.quantity
+        self._bill(case, item, place, tally)
 
-    def _read(self, place: Place, item: Item, at: datetime) -> None:
-        if self._adds_up(item.metric):
+    def _bill(self, case: _Case, item: Item, place: Place, tally: Tally) -> None:
+        fate, usage = case.fate, tally.own
+        if fate.revision == 0:
+            usage = tally.deferred.setdefault(self._label(case.own), Usage(case.own))
+        tally.amended += fate.revision > 1
+        if self._kind(item.metric) == "Delta":
+            usage.add(item.identity.device, item.quantity)
             return
-        metric = self.setting.kinds[item.metric]
-        shown = self._readings.setdefault((item.identity.device, item.metric), _Readings(metric))
-        shown.readings.append(Reading(at, item.quantity, item.register))
-        shown.places.append(place)
+        usage.add(item.identity.device, Decimal(0))
+        reading = Reading(case.event_at, item.quantity, item.register)
+        booking = Booking(reading, fate.booked_at, case.received_at)
+        self._shown[item.identity.device, item.metric].append(
+            Shown(booking, place, usage, in_time=fate.revision == 1)
+        )
 
-    def measure(self) -> None:
-        """Fill in the quantities of registers and levels, from all that was taken so far."""
-        found: dict[Place, Decimal] = defaultdict(Decimal)
-        with localcontext(EXACT):
-            for shown in self._readings.values():
-                by_place = self._consumed if shown.metric.kind == "Cumulative" else self._levels
-                for place, quantity in by_place(shown):
-                    found[place] += quantity
-        for place, quantity in found.items():
-            self.tallies[place].quantity = quantity
-
-    def _consumed(self, shown: _Readings) -> Iterable[tuple[Place, Decimal]]:
-        """Each step where its later reading counts, also after a sale: the meter ran on."""
-        together = [Booking(reading, EPOCH, EPOCH) for reading in shown.readings]
-        steps = settled(together, register_of(shown.metric))
-        return [(place, step.consumed) for step, place in zip(steps, shown.places, strict=True)]
-
-    def _levels(self, shown: _Readings) -> Iterable[tuple[Place, Decimal]]:
-        """The level in each period, of the readings of the same customer."""
-        by_customer: dict[str, list[Reading]] = defaultdict(list)
-        for reading, place in zip(shown.readings, shown.places, strict=True):
-            by_customer[place.customer].append(reading)
-        for place in dict.fromkeys(shown.places):
-            own = by_customer[place.customer]
-            yield place, level(own, shown.metric, self.tallies[place].bounds)
+    def _kind(self, metric: str) -> MetricKind:
+        known = self.setting.kinds.get(metric)
+        return "Delta" if known is None else known.kind
 
 
 def _timed(decision: Decision, resolved: Resolved, bounds: Bounds) -> Decision:

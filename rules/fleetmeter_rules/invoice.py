@@ -211,6 +211,24 @@ def canonical_bytes(invoice: Invoice) -> bytes:
     return json.dumps(document(invoice), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
+def price_document(price: Price) -> dict[str, Any]:
+    """How a line's amount comes about, as JSON values: its tiers, and their sum before it is rounded."""
+    return {
+        "tiers": [
+            {
+                "from": plain(tier.start),
+                "upTo": None if tier.up_to is None else plain(tier.up_to),
+                "quantity": plain(tier.quantity),
+                "unitPrice": plain(tier.unit_price),
+                "flatFee": plain(tier.flat_fee),
+                "amount": plain(tier.amount),
+            }
+            for tier in price.tiers
+        ],
+        "exact": plain(price.exact),
+    }
+
+
 def _line_document(line: Line, currency: str) -> dict[str, Any]:
     return {
         "charge": line.charge.name,
@@ -222,18 +240,7 @@ def _line_document(line: Line, currency: str) -> dict[str, Any]:
         "quantity": plain(line.quantity),
         "events": line.events,
         "devices": len(line.devices),
-        "tiers": [
-            {
-                "from": plain(tier.start),
-                "upTo": None if tier.up_to is None else plain(tier.up_to),
-                "quantity": plain(tier.quantity),
-                "unitPrice": plain(tier.unit_price),
-                "flatFee": plain(tier.flat_fee),
-                "amount": plain(tier.amount),
-            }
-            for tier in line.price.tiers
-        ],
-        "exact": plain(line.price.exact),
+        **price_document(line.price),
         "amount": money(line.amount, currency),
         "byDevice": [_share_document(share, currency) for share in line.devices],
     }

@@ -211,11 +211,6 @@ class _Balance:
         return found
 
 
-def consumed(steps: Iterable[Step], period: Bounds) -> Decimal:
-    """Consumption of a cumulative metric in a period: of the steps whose later reading lies in it."""
-    return delta(step.consumed for step in steps if step.at in period)
-
-
 def maximum(readings: Iterable[Reading], period: Bounds) -> Decimal:
     """The highest level read in the period; 0 without a reading."""
     return max((reading.value for reading in readings if reading.at in period), default=_ZERO)

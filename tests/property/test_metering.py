@@ -1,9 +1,9 @@
 """Metering: what a simulated meter really counted, in any order of arrival."""
 
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from itertools import pairwise
 from random import Random
 
 from hypothesis import given
@@ -15,7 +15,6 @@ from fleetmeter_rules.metering import (
     Note,
     Reading,
     Register,
-    consumed,
     cumulative,
     delta,
     last,
@@ -27,10 +26,15 @@ from fleetmeter_rules.metering import (
 START = datetime(2026, 3, 1, tzinfo=UTC)
 HOURS = 48
 PERIOD = Bounds(START, START + timedelta(hours=HOURS), date(2026, 3, 1))
-ALWAYS = Bounds(START - timedelta(days=9999), START + timedelta(days=9999), date(1998, 10, 14))
+PLAIN = Register()
 
 amounts = st.decimals(0, 400, places=4)
 levels = st.decimals(0, 10**6, places=3)
+
+
+def whole(readings: Iterable[Reading], register: Register = PLAIN) -> Decimal:
+    """What all readings amount to together."""
+    return delta(step.consumed for step in cumulative(readings, register))
 
 
 @st.composite
@@ -58,7 +62,7 @@ def test_a_register_that_rolls_over_counts_everything_once(
         total += amount
         readings.append(Reading(START + timedelta(hours=hour), total % modulus))
     shuffler.shuffle(readings)
-    assert consumed(cumulative(readings, Register(modulus)), ALWAYS) == sum(used)
+    assert whole(readings, Register(modulus)) == sum(used)
 
 
 @given(st.lists(amounts, min_size=2, max_size=20), st.data())
@@ -70,19 +74,7 @@ def test_lost_and_repeated_readings_change_nothing(used: list[Decimal], data: st
     middle = readings[1:-1]
     kept = data.draw(st.lists(st.sampled_from(middle), max_size=30)) if middle else []
     some = [readings[0], *kept, readings[-1]]
-    assert consumed(cumulative(data.draw(st.permutations(some)), Register()), ALWAYS) == total
-
-
-@given(st.lists(amounts, min_size=1, max_size=20), st.lists(st.integers(0, 20), max_size=3))
-def test_every_consumption_is_in_exactly_one_period(used: list[Decimal], cuts: list[int]) -> None:
-    total, readings = Decimal(0), [Reading(START, Decimal(0))]
-    for hour, amount in enumerate(used, start=1):
-        total += amount
-        readings.append(Reading(START + timedelta(hours=hour), total))
-    edges = [ALWAYS.start, *sorted({START + timedelta(hours=cut) for cut in cuts}), ALWAYS.end]
-    steps = cumulative(readings, Register())
-    parts = [consumed(steps, Bounds(a, b, date(2026, 3, 1))) for a, b in pairwise(edges)]
-    assert sum(parts) == total
+    assert whole(data.draw(st.permutations(some))) == total
 
 
 @given(st.lists(st.tuples(levels, st.sampled_from("ab")), max_size=12), st.randoms(use_true_random=False))
@@ -125,9 +117,8 @@ def bookings(draw: st.DrawFn, values: st.SearchStrategy[Decimal] | None = None) 
 @given(st.one_of(bookings(), bookings(amounts)), st.randoms(use_true_random=False))
 def test_bookings_bill_each_consumption_once(given_: list[Booking], shuffler: Random) -> None:
     """Whatever came when and is billed when: the shares add up to what all readings amount to together."""
-    whole = delta(step.consumed for step in cumulative([b.reading for b in given_], Register()))
     shares = settled(given_, Register())
-    assert delta(step.consumed for step in shares) == whole
+    assert delta(step.consumed for step in shares) == whole([b.reading for b in given_])
     assert all(step.consumed >= 0 for step in shares)
     order = list(range(len(given_)))
     shuffler.shuffle(order)

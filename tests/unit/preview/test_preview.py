@@ -216,6 +216,104 @@ def test_a_region_gives_its_calendar_and_metrics(messages: Path) -> None:
     assert {period["metric"] for period in found["periods"]} == {"messages"}
 
 
+@pytest.fixture
+def late(tmp_path: Path) -> Path:
+    """Five messages of January, of which two came on 20 February, one of these twice; and one of February."""
+    sent = [("a", 1, "2023-01-10", "2023-01-10"), ("a", 2, "2023-01-31", "2023-02-02")]
+    sent += [("b", 3, "2023-01-20", "2023-01-20"), ("a", 4, "2023-02-05", "2023-02-05")]
+    sent += [(device, 5, "2023-01-21", "2023-02-20") for device in "acc"]
+    lines = [
+        {
+            "device": device,
+            "epoch": 1,
+            "seq": seq,
+            "eventAt": f"{happened}T12:00:00Z",
+            "sentAt": f"{received}T12:00:00Z",
+            "_timestamp": f"{received}T12:00:00Z",
+        }
+        for device, seq, happened, received in sent
+    ]
+    path = tmp_path / "late.ndjson"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return path
+
+
+def by_policy(folder: Path, policy: str) -> list[object]:
+    """Options that bill by a region with this policy, and a plan."""
+    region, plan = folder / "region.yaml", folder / "plan.yaml"
+    text = (EXAMPLES / "demo" / "region.yaml").read_text()
+    for old, new in (
+        ("policy: Grace", f"policy: {policy}"),
+        ("name: lorawan-sensor", "name: default"),
+        ("identityMethods: [Lorawan]", "identityMethods: [EpochSequence]"),
+        ("maxOfflineSeconds: 604800", "maxOfflineSeconds: 2678400"),
+        ("queueHours: 360", "queueHours: 2000"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    region.write_text(text)
+    tiers = 'model: Graduated, tiers: [{upTo: "4", unitPrice: "1"}, {unitPrice: "0.5"}]'
+    plan.write_text(PLAN.replace('model: PerUnit, unitPrice: "0.005"', tiers).replace("2026-01", "2020-01"))
+    return ["--region", region, "--plan", plan]
+
+
+def test_deferred_usage_is_billed_where_it_came_and_names_its_month(late: Path, tmp_path: Path) -> None:
+    out = tmp_path / "decisions.ndjson"
+    options = [*by_policy(tmp_path, "Defer"), "--decisions", out]
+    found = document(late, *options)
+    january, february = found["periods"]
+    assert (january["events"], january["late"], january["quantity"]) == (3, 1, "3")
+    assert not {"deferred", "amended"} & january.keys()
+    assert february == {
+        "customer": "default",
+        "metric": "messages",
+        "period": "2023-02",
+        "events": 3,
+        "duplicates": 1,
+        "late": 2,
+        "quarantined": {},
+        "quantity": "3",
+        "deferred": [{"belongs_to": "2023-01", "events": 2, "quantity": "2"}],
+    }
+    assert [(a["period"], a.get("belongs_to"), a["charge"], a["amount"]) for a in found["amounts"]] == [
+        ("2023-01", None, "msg", "3.00"),
+        ("2023-01", None, "dev", "4.00"),
+        ("2023-02", None, "msg", "1.00"),
+        ("2023-02", None, "dev", "2.00"),
+        ("2023-02", "2023-01", "msg", "1.50"),
+        ("2023-02", "2023-01", "dev", "2.00"),
+    ]
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(d["verdict"], d["late"], d["period"], d.get("belongs_to")) for d in lines[1::2]] == [
+        ("billed", True, "2023-01", None),
+        ("billed", False, "2023-02", None),
+        ("billed", True, "2023-02", "2023-01"),
+    ]
+    table = run(late, *options).stdout
+    assert "2 of 2023-01" in table and "2023-02, of 2023-01" in table
+
+
+def test_a_reopened_month_is_amended(late: Path, tmp_path: Path) -> None:
+    out = tmp_path / "decisions.ndjson"
+    options = [*by_policy(tmp_path, "Reopen"), "--decisions", out]
+    found = document(late, *options)
+    january = found["periods"][0]
+    assert (january["events"], january["late"], january["amended"]) == (5, 3, 2)
+    assert [(a["period"], a["charge"], a["amount"]) for a in found["amounts"]] == [
+        ("2023-01", "msg", "4.50"),
+        ("2023-01", "dev", "6.00"),
+        ("2023-02", "msg", "1.00"),
+        ("2023-02", "dev", "2.00"),
+    ]
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(d["period"], d.get("revision")) for d in lines[:6]] == [
+        *([("2023-01", None)] * 3),
+        ("2023-02", None),
+        *([("2023-01", 2)] * 2),
+    ]
+    assert "2 amend it" in run(late, *options).stdout
+
+
 @pytest.mark.parametrize(
     ("name", "content", "option", "complaint"),
     [

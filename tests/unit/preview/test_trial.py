@@ -2,16 +2,18 @@
 
 import gzip
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 
+from fleetmeter_api.contract import LateUsagePolicy
 from fleetmeter_api.region import DeviceClass, Metric
-from fleetmeter_cli.trial import Decision, Device, Place, Setting, Trial, adapter_of
-from fleetmeter_rules.calendar import Calendar
+from fleetmeter_cli.tally import Place
+from fleetmeter_cli.trial import Decision, Device, Setting, Trial, adapter_of
+from fleetmeter_rules.calendar import Bounds, Calendar
 from fleetmeter_rules.contracts import Defaults
 from fleetmeter_rules.instant import to_micros
 from fleetmeter_rules.number import plain
@@ -162,6 +164,76 @@ def test_a_sold_meter_runs_on_and_its_level_does_not() -> None:
         ("buyer", "stored", "2026-03"): "150",
         ("buyer", "stored", "2026-04"): "154.9930555556",
     }
+
+
+LATE = [
+    ("meter-1", "energy", "2026-01-10", "100", 0),
+    ("meter-1", "energy", "2026-01-20", "150", 0),
+    ("meter-1", "energy", "2026-01-30", "210", 6),
+    ("meter-1", "energy", "2026-02-10", "300", 0),
+    ("meter-1", "energy", "2026-02-20", "350", 50),
+    ("meter-1", "energy", "2026-02-27", "400", 6),
+    ("sensor-1", "stored", "2026-01-28", "4", 7),
+    ("sensor-1", "stored", "2026-01-30", "10", 0),
+]
+"""Readings and after how many days they came: in time, after the cut-off, after a later one was billed."""
+
+
+@pytest.mark.parametrize(
+    ("policy", "own", "deferred"),
+    [
+        (
+            "Defer",
+            {"2026-01 energy": "50", "2026-01 stored": "10", "2026-02 energy": "90"},
+            {
+                "2026-01 energy on 2026-02": "60",
+                "2026-01 stored on 2026-02": "-3",
+                "2026-02 energy on 2026-03": "100",
+                "2026-02 energy on 2026-04": "0",
+            },
+        ),
+        ("Reopen", {"2026-01 energy": "110", "2026-01 stored": "7", "2026-02 energy": "190"}, {}),
+    ],
+)
+def test_late_readings_are_billed_once(
+    policy: LateUsagePolicy, own: dict[str, str], deferred: dict[str, str]
+) -> None:
+    """A late reading adds what the whole grows by: its step, nothing once a later reading was billed; a late
+    level changes its month's."""
+    kinds = {
+        "energy": Metric(code="energy", kind="Cumulative", unit="kW.h"),
+        "stored": Metric(code="stored", kind="Gauge", unit="GB", aggregation="TimeWeighted"),
+    }
+    classes = (DeviceClass(name="default", max_offline_seconds=8_640_000),)
+    trial = Trial(Setting(Defaults(Calendar(), timedelta(hours=72), policy), None, classes, kinds=kinds))
+    for seq, (device, metric, day, value, late) in reversed([*enumerate(LATE)]):
+        at = datetime.fromisoformat(f"{day}T00:00:00Z")
+        items = [{"metric": metric, "quantity": value}]
+        raw = envelope(device, seq=seq, eventAt=at.isoformat(), items=items)
+        trial.take("json", raw, to_micros(at + timedelta(days=late)))
+    trial.measure()
+    trial.measure()
+    tallies = {place: tally for place, tally in trial.tallies.items() if tally.own.events}
+    assert {f"{p.period} {p.metric}": plain(tally.own.quantity) for p, tally in tallies.items()} == own
+    assert {
+        f"{month} {place.metric} on {place.period}": plain(usage.quantity)
+        for place, tally in trial.tallies.items()
+        for month, usage in tally.deferred.items()
+    } == deferred
+
+
+def test_a_regions_time_ends_with_its_last_period() -> None:
+    terms = Defaults(Calendar(), timedelta(0), "Defer")
+    march = Bounds(MARCH_END - 31 * 24 * HOUR, MARCH_END, date(2026, 3, 1))
+    found = decided(
+        Setting(terms, billed=march),
+        (stamped(2 * HOUR, MARCH_END + HOUR), MARCH_END + HOUR),
+        (stamped(HOUR, MARCH_END + HOUR, seq=2), MARCH_END + HOUR),
+    )
+    assert [(d.verdict, d.reason, d.period) for d in found] == [
+        ("quarantined", "late_after_final", "2026-03"),
+        ("quarantined", "no_contract", "2026-04"),
+    ]
 
 
 def test_only_metrics_that_count_are_counted() -> None:

@@ -12,7 +12,6 @@ from fleetmeter_rules.metering import (
     Note,
     Reading,
     Register,
-    consumed,
     cumulative,
     delta,
     last,
@@ -55,17 +54,17 @@ def readings(*values: str | tuple[str, str]) -> list[Reading]:
 )
 def test_registers(values: tuple[str, ...], register: Register, used: str, note: Note) -> None:
     steps = cumulative(readings(*values), register)
-    assert consumed(steps, MARCH) == Decimal(used)
+    assert delta(step.consumed for step in steps) == Decimal(used)
     assert note in {step.note for step in steps}
     assert all(step.consumed >= 0 for step in steps)
 
 
-def test_consumption_belongs_to_the_period_of_the_later_reading() -> None:
+def test_consumption_belongs_to_the_instant_of_the_later_reading() -> None:
     before = Reading(START - timedelta(hours=1), Decimal(100))
     at_start = Reading(START, Decimal(130))
     at_end = Reading(MARCH.end, Decimal(190))
     steps = cumulative([at_end, before, at_start], Register())
-    assert consumed(steps, MARCH) == Decimal(30)
+    assert [(step.at, step.consumed) for step in steps] == [(before.at, 0), (START, 30), (MARCH.end, 60)]
 
 
 def test_levels() -> None:
