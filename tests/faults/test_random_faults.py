@@ -2,6 +2,8 @@
 
 import os
 import secrets
+import sys
+from contextlib import redirect_stdout
 
 import pytest
 
@@ -25,7 +27,8 @@ def test_killed_at_every_step(capsys: pytest.CaptureFixture[str]) -> None:
     """Before and after each step of the commit and of the close, once each."""
     with running_engines() as engines:
         report = Storm(engines, seed=1).sweep()
-    with capsys.disabled():
+    # A worker of pytest-xdist has no standard output.
+    with capsys.disabled(), redirect_stdout(sys.stderr):
         print(f"\n{len(report.steps)} steps, {report.seconds:.0f} s; not reached: {report.unreached}")
     assert report.wrong == []
     assert len(report.steps) >= MOST * len(report.steps + report.unreached)
@@ -35,7 +38,7 @@ def test_killed_at_every_step(capsys: pytest.CaptureFixture[str]) -> None:
 def test_random_faults(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing lost, nothing doubled, nothing in a wrong month; FLEETMETER_FAULT_SEED repeats a run."""
     seed = int(os.environ.get("FLEETMETER_FAULT_SEED") or secrets.randbelow(1_000_000_000))
-    with capsys.disabled():
+    with capsys.disabled(), redirect_stdout(sys.stderr):
         print(f"\nFLEETMETER_FAULT_SEED={seed}")
         reports = run(seed, FAULTS)
     assert {report.seed: report.wrong for report in reports if report.wrong} == {}

@@ -2,6 +2,8 @@
 
 import os
 import secrets
+import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +72,8 @@ def test_1500_devices_over_the_end_of_a_month(tmp_path: Path, capsys: pytest.Cap
         way: _outcome(tmp_path, way, devices=1500, seed=seed, every=21_600)
         for way in (BOTH, SENT_AT, NEITHER, HYBRID)
     }
-    with capsys.disabled():
+    # A worker of pytest-xdist has no standard output.
+    with capsys.disabled(), redirect_stdout(sys.stderr):
         print(f"\n1,500 devices, 14 days, FLEETMETER_FLEET_SEED={seed}; shares of delivered events in %")
         columns = ("right month", "set aside", "flagged", "wrong")
         print(f"{'devices tell':<30}{'events':>10}" + "".join(f"{column:>12}" for column in columns))

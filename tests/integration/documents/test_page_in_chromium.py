@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.invoice_document import adjustment, invoice, line, share
 
 from fleetmeter_cluster.needs import BROWSERS
 from fleetmeter_workers.documents.page import render_page
@@ -40,113 +41,37 @@ frame.srcdoc = PAGE;
 """
 
 
-def invoice(**changes: Any) -> dict[str, Any]:
-    """An invoice with a usual line and one with all that is long: names, amounts, tiers, devices."""
-    shares = [share("hut-door", "18.40"), share("gate", "0.00")]
-    tiers = [tier("0", "1000", "0.0100"), tier("1000", None, "0.0084")]
-    return {
-        "schema": "fleetmeter.io/invoice/v1",
-        "number": "EU-000006",
-        "version": 1,
-        "series": "EU",
-        "region": "eu",
-        "jurisdiction": "EU",
-        "issueDate": "2023-07-04",
-        "currency": "EUR",
-        "seller": {
-            "name": "Seller Ltd",
-            "address": ["1 Street", "City"],
-            "taxId": "DE1",
-            "email": "a@b.example",
-        },
-        "customer": {"code": "acme", "name": "Acme", "address": ["2 Road", "Town"], "taxId": None},
-        "contract": "acme-1",
-        "plan": {"name": "standard", "version": "2023-01", "hash": "ab12"},
-        "period": {
-            "billingPeriod": "eu-202306",
-            "start": "2023-05-31T22:00:00Z",
-            "end": "2023-06-30T22:00:00Z",
-            "timeZone": "Europe/Paris",
-            "cutOff": "2023-07-03T22:00:00Z",
-            "graceSeconds": 259200,
-            "lateUsage": "Grace",
-        },
-        "events": 2000,
-        "lines": [line("messages", "Device messages", "18.40", tiers, shares)],
-        "adjustments": [],
-        "subtotal": "18.40",
-        "total": "18.40",
-        "snapshot": {"events": 2000, "digest": "sha256:" + "ab" * 32},
-    } | changes
+def tier(start: str, end: str, quantity: str, price: str, amount: str) -> dict[str, Any]:
+    return {"from": start, "upTo": end, "quantity": quantity, "unitPrice": price, "amount": amount}
 
 
-def adjustment(amount: str) -> dict[str, Any]:
-    """Late usage of the month before, with a long name."""
-    return {
-        "billingPeriod": "eu-202305",
-        "start": "2023-04-30T22:00:00Z",
-        "end": "2023-05-31T22:00:00Z",
-        "invoice": "EU-000004",
-        "planVersion": "2023-01",
-        "charge": "messages",
-        "description": LONG_WORD,
-        "metric": "messages",
-        "quantity": amount,
-        "bookedQuantity": "1",
-        "bookedAmount": "0.01",
-        "exact": amount,
-        "amount": amount,
-    }
-
-
-def line(
-    charge: str, description: str, amount: str, tiers: list[dict[str, Any]], shares: list[dict[str, Any]]
-) -> dict[str, Any]:
-    return {
-        "charge": charge,
-        "description": description,
-        "metric": charge,
-        "unit": "message",
-        "model": "Graduated",
-        "measure": "Quantity",
-        "quantity": "2000",
-        "events": 2000,
-        "devices": len(shares),
-        "tiers": tiers,
-        "exact": amount,
-        "amount": amount,
-        "byDevice": shares,
-    }
-
-
-def tier(start: str, end: str | None, price: str) -> dict[str, Any]:
-    return {"from": start, "upTo": end, "quantity": "1000", "unitPrice": price, "amount": "9.20"}
-
-
-def share(device: str, amount: str) -> dict[str, Any]:
-    return {
-        "device": device,
-        "quantity": "1000",
-        "events": 1000,
-        "amount": amount,
-        "firstEvent": "2023-05-31T22:00:00Z",
-        "lastEvent": "2023-06-30T21:59:59.999999Z",
-    }
+def usual() -> dict[str, Any]:
+    """Two tiers and two devices."""
+    tiers = [tier("0", "1000", "1000", "0.0100", "10.00"), tier("1000", "2000", "1000", "0.0084", "8.40")]
+    shares = [share("hut-door", "1000", "18.40"), share("gate", "1000", "0.00")]
+    two = line(model="Graduated", quantity="2000", tiers=tiers, exact="18.4", amount="18.40", byDevice=shares)
+    return invoice(lines=[two], subtotal="18.40", total="18.40")
 
 
 def longest() -> dict[str, Any]:
     """What the schema still allows: words without a space, ten digits on both sides of every point."""
     huge, fine = "9999999999.99", "0.000000000001"
-    tiers = [tier(str(start * 10**9), str((start + 1) * 10**9), fine) for start in range(9)]
-    tiers = [each | {"quantity": "9999999999.9999999999", "amount": huge} for each in tiers]
+    quantity, exact = "9999999999.9999999999", "9999999999.990000000001"
+    tiers = [tier(str(start * 10**9), str((start + 1) * 10**9), quantity, fine, huge) for start in range(9)]
     tiers[0]["flatFee"] = huge
-    shares = [share(f"{LONG_WORD}-{number}"[:128], huge) for number in range(12)]
-    shares = [each | {"quantity": "9999999999.9999999999"} for each in shares]
-    long_line = line(LONG_WORD, LONG_WORD, huge, tiers, shares) | {
-        "unit": LONG_WORD[:32],
-        "quantity": "9999999999.9999999999",
-        "exact": "9999999999.990000000001",
-    }
+    shares = [share(f"{LONG_WORD}-{number}"[:128], quantity, huge) for number in range(12)]
+    long_line = line(
+        charge=LONG_WORD,
+        description=LONG_WORD,
+        metric=LONG_WORD,
+        unit=LONG_WORD[:32],
+        model="Graduated",
+        quantity=quantity,
+        tiers=tiers,
+        exact=exact,
+        amount=huge,
+        byDevice=shares,
+    )
     party = {
         "name": LONG_WORD,
         "address": [LONG_WORD, LONG_WORD],
@@ -158,8 +83,8 @@ def longest() -> dict[str, Any]:
         seller=party | {"email": f"{LONG_WORD}@{LONG_WORD[:60]}.example"},
         customer=party | {"code": LONG_WORD},
         contract=LONG_WORD,
-        lines=[long_line, *invoice()["lines"]],
-        adjustments=[adjustment(f"-{huge}")],
+        lines=[long_line, line()],
+        adjustments=[adjustment(description=LONG_WORD, quantity=f"-{huge}", amount=f"-{huge}")],
         subtotal=huge,
         total=huge,
     )
@@ -192,7 +117,7 @@ def measure(browser: str, folder: Path, page: str, width: int) -> dict[str, Any]
 
 
 @pytest.mark.parametrize("width", [PHONE, TABLET, DESK])
-@pytest.mark.parametrize("document", [invoice(), longest()], ids=["usual", "longest"])
+@pytest.mark.parametrize("document", [usual(), longest()], ids=["usual", "longest"])
 def test_nothing_overflows_sideways(
     browser: str, tmp_path: Path, document: dict[str, Any], width: int
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.invoice_document import adjustment, invoice, line, share
 
 from fleetmeter_workers.documents.page import render_page
 
@@ -36,76 +37,8 @@ class _Text(HTMLParser):
         return " ".join(" ".join(self.parts).split())
 
 
-def _share(device: str, quantity: str, amount: str) -> dict[str, Any]:
-    return {
-        "device": device,
-        "quantity": quantity,
-        "events": 1,
-        "amount": amount,
-        "firstEvent": "2023-05-31T22:00:00Z",
-        "lastEvent": "2023-06-30T21:59:59.999999Z",
-    }
-
-
-def _line(**changes: Any) -> dict[str, Any]:
-    line: dict[str, Any] = {
-        "charge": "messages",
-        "description": "Device messages",
-        "metric": "messages",
-        "unit": "message",
-        "model": "PerUnit",
-        "measure": "Quantity",
-        "quantity": "739",
-        "events": 739,
-        "devices": 1,
-        "tiers": [{"from": "0", "upTo": None, "quantity": "739", "unitPrice": "0.010", "amount": "7.39"}],
-        "exact": "7.39",
-        "amount": "7.39",
-        "byDevice": [_share("hut-door", "739", "7.39")],
-    }
-    return line | changes
-
-
-def _invoice(**changes: Any) -> dict[str, Any]:
-    invoice: dict[str, Any] = {
-        "schema": "fleetmeter.io/invoice/v1",
-        "number": "EU-000006",
-        "version": 1,
-        "series": "EU",
-        "region": "eu",
-        "jurisdiction": "EU",
-        "issueDate": "2023-07-04",
-        "currency": "EUR",
-        "seller": {
-            "name": "Seller Ltd",
-            "address": ["Street 1", "City"],
-            "taxId": "DE1",
-            "email": "a@b.example",
-        },
-        "customer": {"code": "acme", "name": "Acme", "address": ["Road 2"], "taxId": None},
-        "contract": "acme-1",
-        "plan": {"name": "standard", "version": "2023-01", "hash": "ab12"},
-        "period": {
-            "billingPeriod": "eu-202306",
-            "start": "2023-05-31T22:00:00Z",
-            "end": "2023-06-30T22:00:00Z",
-            "timeZone": "Europe/Paris",
-            "cutOff": "2023-07-03T22:00:00Z",
-            "graceSeconds": 259200,
-            "lateUsage": "Grace",
-        },
-        "events": 739,
-        "lines": [_line()],
-        "adjustments": [],
-        "subtotal": "7.39",
-        "total": "7.39",
-        "snapshot": {"events": 739, "digest": "sha256:" + "ab" * 32},
-    }
-    return invoice | changes
-
-
-def _render(invoice: dict[str, Any]) -> str:
-    return render_page(msgspec.json.encode(invoice))
+def _render(document: dict[str, Any]) -> str:
+    return render_page(msgspec.json.encode(document))
 
 
 def _cells(page: str, row_pattern: str) -> list[list[str]]:
@@ -114,7 +47,7 @@ def _cells(page: str, row_pattern: str) -> list[list[str]]:
 
 
 def test_says_who_what_when_and_how() -> None:
-    text = _Text(_render(_invoice())).text
+    text = _Text(_render(invoice())).text
     for expected in (
         "Invoice number EU-000006",
         "Date of issue 4 July 2023",
@@ -140,9 +73,9 @@ def test_hostile_names_stay_text() -> None:
         "email": f"{_HOSTILE}@x",
         "code": _HOSTILE,
     }
-    line = _line(description=_HOSTILE, unit=_HOSTILE, byDevice=[_share(_HOSTILE, "739", "7.39")])
-    plain = _Text(_render(_invoice()))
-    hostile = _Text(_render(_invoice(seller=party, customer=party, contract=_HOSTILE, lines=[line])))
+    one = line(description=_HOSTILE, unit=_HOSTILE, byDevice=[share(_HOSTILE, "739", "7.39")])
+    plain = _Text(_render(invoice()))
+    hostile = _Text(_render(invoice(seller=party, customer=party, contract=_HOSTILE, lines=[one])))
     assert set(hostile.tags) == set(plain.tags)
     assert "script" not in hostile.tags
     assert not any(name.startswith("on") for name, _ in hostile.attributes)
@@ -150,26 +83,26 @@ def test_hostile_names_stay_text() -> None:
 
 
 def test_page_needs_nothing_from_outside() -> None:
-    page = _Text(_render(_invoice()))
+    page = _Text(_render(invoice()))
     assert not {"script", "img", "link", "iframe"} & set(page.tags)
     assert {value for name, value in page.attributes if name == "href"} == {
         "mailto:a%40b.example",
         "mailto:a%40b.example?subject=Invoice%20EU-000006",
     }
-    assert "url(" not in _render(_invoice())
-    assert "@import" not in _render(_invoice())
+    assert "url(" not in _render(invoice())
+    assert "@import" not in _render(invoice())
 
 
 def test_same_json_gives_the_same_page() -> None:
-    assert _render(_invoice()) == _render(_invoice())
+    assert _render(invoice()) == _render(invoice())
 
 
 def test_device_rows_are_the_json_and_add_up() -> None:
-    shares = [_share(f"device-{index:02}", "10.5", "0.07") for index in range(60)]
-    line = _line(quantity="630", exact="4.2", amount="4.20", devices=60, byDevice=shares)
-    page = _render(_invoice(lines=[line], subtotal="4.20", total="4.20"))
+    shares = [share(f"device-{index:02}", "10.5", "0.07") for index in range(60)]
+    one = line(quantity="630", exact="4.2", amount="4.20", devices=60, byDevice=shares)
+    page = _render(invoice(lines=[one], subtotal="4.20", total="4.20"))
     rows = _cells(page, r"<tr(?: class=\"folded\")?><td class=\"break\">device-.*?</tr>")
-    assert [row[0] for row in rows] == [share["device"] for share in shares]
+    assert [row[0] for row in rows] == [each["device"] for each in shares]
     assert sum(Decimal(row[-1].removeprefix("€")) for row in rows) == Decimal("4.20")
     assert sum(Decimal(row[-2]) for row in rows) == Decimal(630)
     assert page.count('<tr class="folded">') == 52
@@ -178,8 +111,8 @@ def test_device_rows_are_the_json_and_add_up() -> None:
 
 @pytest.mark.parametrize("count", [1, 8, 10])
 def test_a_short_device_list_is_not_folded(count: int) -> None:
-    line = _line(byDevice=[_share(f"device-{index}", "1", "0.01") for index in range(count)])
-    assert 'class="folded"' not in _render(_invoice(lines=[line]))
+    one = line(byDevice=[share(f"device-{index}", "1", "0.01") for index in range(count)])
+    assert 'class="folded"' not in _render(invoice(lines=[one]))
 
 
 @pytest.mark.parametrize(
@@ -192,13 +125,13 @@ def test_a_short_device_list_is_not_folded(count: int) -> None:
     ],
 )
 def test_amounts_keep_every_digit_of_their_currency(currency: str, amount: str, shown: str) -> None:
-    line = _line(
+    one = line(
         tiers=[{"from": "0", "upTo": None, "quantity": "1", "unitPrice": amount, "amount": amount}],
         exact=amount,
         amount=amount,
-        byDevice=[_share("hut-door", "739", amount)],
+        byDevice=[share("hut-door", "739", amount)],
     )
-    page = _render(_invoice(currency=currency, lines=[line], subtotal=amount, total=amount))
+    page = _render(invoice(currency=currency, lines=[one], subtotal=amount, total=amount))
     cells = re.findall(r'<td class="num(?: title)?">([^<]*)</td>', page)
     assert cells.count(shown) == 6  # line, step, subtotal, total, device, sum of the devices
 
@@ -220,20 +153,20 @@ def test_amounts_keep_every_digit_of_their_currency(currency: str, amount: str, 
 )
 def test_tiers_read_as_a_person_counts(model: str, tier: dict[str, Any], label: str, product: str) -> None:
     priced = tier | {"quantity": "1000", "unitPrice": "0.01", "amount": "10"}
-    page = _render(_invoice(lines=[_line(model=model, tiers=[priced])]))
+    page = _render(invoice(lines=[line(model=model, tiers=[priced])]))
     steps = _cells(page, r'<tr class="step[^"]*">.*?</tr>')
     assert steps == [[label, product, "€10.00"]]
 
 
 def test_rounding_is_shown_only_where_it_changed_something() -> None:
-    rounded = _Text(_render(_invoice(lines=[_line(exact="7.385", amount="7.39")]))).text
+    rounded = _Text(_render(invoice(lines=[line(exact="7.385", amount="7.39")]))).text
     assert "Exactly €7.385, rounded once" in rounded
-    assert "rounded once" not in _Text(_render(_invoice())).text
+    assert "rounded once" not in _Text(_render(invoice())).text
 
 
 def test_nothing_used_is_an_invoice_too() -> None:
-    line = _line(quantity="0", events=0, devices=0, tiers=[], exact="0", amount="0.00", byDevice=[])
-    text = _Text(_render(_invoice(events=0, lines=[line], subtotal="0.00", total="0.00"))).text
+    one = line(quantity="0", events=0, devices=0, tiers=[], exact="0", amount="0.00", byDevice=[])
+    text = _Text(_render(invoice(events=0, lines=[one], subtotal="0.00", total="0.00"))).text
     assert "€0.00 for June 2023" in text
     assert "There is nothing to pay" in text
     assert "Usage by device" not in text
@@ -249,8 +182,8 @@ def test_nothing_used_is_an_invoice_too() -> None:
     ],
 )
 def test_a_period_has_the_name_people_give_it(start: str, end: str, shown: str) -> None:
-    period = _invoice()["period"] | {"start": start, "end": end}
-    assert shown in _Text(_render(_invoice(period=period))).text
+    period = invoice()["period"] | {"start": start, "end": end}
+    assert shown in _Text(_render(invoice(period=period))).text
 
 
 def test_late_usage_says_what_the_contract_says() -> None:
@@ -259,39 +192,14 @@ def test_late_usage_says_what_the_contract_says() -> None:
         ("Defer", "settled on a later invoice"),
         ("Reopen", "amended version"),
     ):
-        period = _invoice()["period"] | {"lateUsage": policy}
-        assert words in _Text(_render(_invoice(period=period))).text
-
-
-def _adjustment(**changes: Any) -> dict[str, Any]:
-    adjustment: dict[str, Any] = {
-        "billingPeriod": "eu-202305",
-        "contract": "acme-1",
-        "invoice": "EU-000004",
-        "start": "2023-04-30T22:00:00Z",
-        "end": "2023-05-31T22:00:00Z",
-        "planVersion": "2023-01",
-        "charge": "messages",
-        "description": "Device messages",
-        "metric": "messages",
-        "unit": "message",
-        "measure": "Quantity",
-        "quantity": "12",
-        "bookedQuantity": "988",
-        "bookedAmount": "9.88",
-        "events": 12,
-        "devices": 1,
-        "exact": "0.12",
-        "amount": "0.12",
-        "byDevice": [_share("hut-door", "12", "0.12")],
-    }
-    return adjustment | changes
+        period = invoice()["period"] | {"lateUsage": policy}
+        assert words in _Text(_render(invoice(period=period))).text
 
 
 def test_late_usage_names_its_month_and_what_was_invoiced_of_it() -> None:
-    idle = _adjustment(description="Active devices", measure="ActiveDevices", quantity="0", amount="0.00")
-    late = [_adjustment(), idle, _adjustment(quantity="-2", amount="-0.02", byDevice=[])]
-    text = _Text(_render(_invoice(adjustments=late, total="7.49"))).text
+    idle = adjustment(description="Active devices", measure="ActiveDevices", quantity="0", amount="0.00")
+    late = [adjustment(), idle, adjustment(quantity="-2", amount="-0.02", byDevice=[])]
+    text = _Text(_render(invoice(adjustments=late, total="7.49"))).text
     for words in (
         "Device messages, May 2023 12 messages €0.12",
         "Received late, after invoice EU-000004 · 12 events from 1 device · at prices of version 2023-01",
@@ -306,7 +214,7 @@ def test_late_usage_names_its_month_and_what_was_invoiced_of_it() -> None:
 
 def test_an_amended_invoice_credits_what_it_replaces() -> None:
     amends = {"number": "EU-000004", "version": 1, "issueDate": "2023-07-04", "amount": "7.39"}
-    more = _invoice(version=2, revision=2, amends=amends, subtotal="7.51", total="0.12")
+    more = invoice(version=2, revision=2, amends=amends, subtotal="7.51", total="0.12")
     text = _Text(_render(more)).text
     for words in (
         "Amended invoice Invoice number EU-000006",
@@ -323,17 +231,17 @@ def test_an_amended_invoice_credits_what_it_replaces() -> None:
 
 
 def test_what_is_no_invoice_is_refused_by_name() -> None:
-    broken = _invoice()
+    broken = invoice()
     del broken["total"]
     with pytest.raises(ValueError, match="total"):
         _render(broken)
 
 
 def test_active_devices_show_the_events_that_made_them_active() -> None:
-    shares = [_share("a", "12.5", "2.00") | {"events": 3}, _share("b", "7", "2.00") | {"events": 4}]
+    shares = [share("a", "12.5", "2.00") | {"events": 3}, share("b", "7", "2.00") | {"events": 4}]
     tier = {"from": "0", "upTo": None, "quantity": "2", "unitPrice": "2", "flatFee": "0", "amount": "4"}
-    line = _line(measure="ActiveDevices", unit="devices", quantity="2", events=7, tiers=[tier], exact="4")
-    page = _render(_invoice(lines=[line | {"amount": "4.00", "byDevice": shares}]))
+    one = line(measure="ActiveDevices", unit="devices", quantity="2", events=7, tiers=[tier], exact="4")
+    page = _render(invoice(lines=[one | {"amount": "4.00", "byDevice": shares}]))
     assert "2 active devices" in page
     rows = _cells(page, r"<tr><td class=\"break\">[ab]<.*?</tr>")
     assert [row[-2] for row in rows] == ["3", "4"]
@@ -343,5 +251,5 @@ def test_active_devices_show_the_events_that_made_them_active() -> None:
 def test_a_step_without_usage_or_fee_is_not_shown() -> None:
     used = {"from": "0", "upTo": "10", "quantity": "5", "unitPrice": "1", "flatFee": "0", "amount": "5"}
     unused = {"from": "10", "upTo": None, "quantity": "0", "unitPrice": "1", "flatFee": "0", "amount": "0"}
-    page = _render(_invoice(lines=[_line(model="Graduated", tiers=[used, unused])]))
+    page = _render(invoice(lines=[line(model="Graduated", tiers=[used, unused])]))
     assert _cells(page, r'<tr class="step[^"]*">.*?</tr>') == [["First 10", "5 × €1.00", "€5.00"]]
