@@ -16,6 +16,7 @@ from fleetmeter_cli.estimate import estimate
 from fleetmeter_cli.problem import Problem, told
 from fleetmeter_cli.region_api import RegionApi, region_api
 from fleetmeter_cli.table import Output, OutputOption, console, moment, show, show_json
+from fleetmeter_rules.time_evidence import in_words
 
 _CHUNK = 200
 _MOST_BYTES = 2000
@@ -285,6 +286,9 @@ def _facts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         )
     elif found["unreadable"]:
         facts.append(("Unreadable", found["unreadable"]))
+    if found["isCertain"]:
+        (only,), time = found["candidates"], found["timeEvidence"]
+        facts.append(("Happened", f"{only['eventAt']}, {in_words(time['quality'], time['flags'])}"))
     if first is not None:
         kept = "billed" if first["isBilled"] else "set aside"
         facts.append(("First copy", f"{first['quantity']} {first['metric']} at {first['eventAt']}, {kept}"))

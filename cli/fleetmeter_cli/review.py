@@ -10,6 +10,10 @@ from fleetmeter_cli.amount import number
 from fleetmeter_cli.problem import Problem, told
 from fleetmeter_cli.region_api import region_api
 from fleetmeter_cli.table import Output, OutputOption, console, moment, show, show_json
+from fleetmeter_rules.time_evidence import in_words
+
+# A terminal of 80 columns shows an id whole, and the device below it.
+_ID_WIDTH = 36
 
 app = typer.Typer(
     help="Look at events whose time is too uncertain to tell their period, and decide.", no_args_is_help=True
@@ -58,10 +62,16 @@ def list_reviews(
     if not found:
         return
     console().print()
-    # A narrow terminal has no room for a column that is empty.
-    columns = ("Id", "Device", "Time (UTC)", "Give or take", "Booked in", "May be", "Decision")
-    shown = columns if decided else columns[:-1]
-    show(shown, [_row(each)[: len(shown)] for each in found], empty="")
+    show(
+        ("Event", "Time (UTC)", "Give or take", "May be"),
+        [_row(each) for each in found],
+        widths={"Event": _ID_WIDTH},
+        empty="",
+    )
+    steps = [(each["id"], *_step(step)) for each in found for step in each["history"]]
+    if steps:
+        console().print()
+        show(("Event", "Decision", "By", "At (UTC)"), steps, widths={"Event": _ID_WIDTH}, empty="")
 
 
 @app.command("accept")
@@ -79,7 +89,7 @@ def accept(
     with told(), region_api(context) as api:
         body = _body(billing_period, contract, events, everything)
         done = api.post("/v1/reviews/accept", json.dumps(body).encode())
-    _tell(done, "accepted as booked")
+    _tell(done, "events accepted as booked")
 
 
 @app.command("move")
@@ -93,7 +103,7 @@ def move(
         str | None, typer.Option("--to", help="previous or next, where an event may belong to either.")
     ] = None,
 ) -> None:
-    """Bill events in the neighbouring period instead; the last word about an event. Safe to repeat.
+    """Bill events in the neighbouring period instead. Safe to repeat.
 
     Refused where the neighbouring period is final: its invoice is sent.
 
@@ -104,7 +114,27 @@ def move(
             raise Problem("--to is neither previous nor next.", "Leave it out to let the uncertainty say.", 2)
         body = _body(billing_period, contract, events, everything)
         done = api.post("/v1/reviews/move", json.dumps(body | ({} if to is None else {"to": to})).encode())
-    _tell(done, "moved")
+    _tell(done, "events moved")
+
+
+@app.command("undo")
+def undo(
+    context: typer.Context,
+    billing_period: PeriodOption,
+    events: Annotated[
+        list[str], typer.Argument(metavar="ID...", help="Ids as `review list --decided` shows them.")
+    ],
+) -> None:
+    """Take back what was decided about events, so that each waits for a decision again. Safe to repeat.
+
+    Both stay in the history, with name and time. Refused once a period that it concerns is final.
+
+    Example: fleetmeter --region eu review undo --billing-period eu-202301 ID
+    """
+    with told(), region_api(context) as api:
+        body = {"billingPeriod": billing_period, "events": events}
+        done = api.post("/v1/reviews/undo", json.dumps(body).encode())
+    _tell(done, "decisions taken back")
 
 
 def _body(
@@ -118,25 +148,24 @@ def _body(
     return wish | ({"events": events} if events else {})
 
 
-def _tell(done: dict[str, int], word: str) -> None:
+def _tell(done: dict[str, int], what: str) -> None:
     before = f" ({number(done['unchanged'])} had been before)" if done["unchanged"] else ""
-    typer.echo(f"{number(done['decided'])} events {word}{before}; {number(done['undecided'])} are undecided.")
+    typer.echo(f"{number(done['decided'])} {what}{before}; {number(done['undecided'])} are undecided.")
 
 
 def _row(each: dict[str, Any]) -> tuple[str, ...]:
-    decision = each["decision"]
-    said = "" if decision is None else f"{decision['decision']} by {decision['actor']}"
-    if decision is not None and decision["movedTo"]:
-        said = f"moved to {decision['movedTo']} by {decision['actor']}"
+    words = in_words(each["evidence"]["quality"], each["evidence"]["flags"])
     return (
-        each["id"],
-        each["device"],
+        f"{each['id']} {each['device']}",
         moment(each["eventAt"]),
-        f"{_span(each['uncertaintySeconds'])}, {each['method'].replace('_', ' ')}",
-        each["billingPeriod"],
+        f"{_span(each['uncertaintySeconds'])}, {each['method'].replace('_', ' ')}: {words}",
         " or ".join(neighbour["billingPeriod"] for neighbour in each["neighbours"]),
-        said,
     )
+
+
+def _step(step: dict[str, Any]) -> tuple[str, ...]:
+    what = f"moved to {step['movedTo']}" if step["movedTo"] else step["decision"]
+    return what, step["actor"], moment(step["decidedAt"])
 
 
 def _span(seconds: int) -> str:

@@ -1,7 +1,7 @@
 """Tables and JSON on standard output, the same way in every command."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -37,17 +37,25 @@ def console() -> Console:
 
 
 def show(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str, right: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    empty: str,
+    right: Sequence[str] = (),
+    widths: Mapping[str, int] | None = None,
 ) -> None:
-    """Print a table; `right` names the columns of numbers, `empty` is said where there are no rows."""
+    """Print a table; `right` names the columns of numbers, `widths` those that keep theirs on a terminal, and
+    `empty` is said where there are no rows."""
+    out = console()
     table = Table(
         box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold"
     )
     for name in columns:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        justify = "right" if name in right else "left"
+        width = (widths or {}).get(name) if out.is_terminal else None
+        table.add_column(name, justify=justify, overflow="fold", width=width)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    out = console()
     if table.row_count == 0:
         out.print(empty, style="dim")
         return

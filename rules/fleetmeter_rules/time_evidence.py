@@ -1,6 +1,6 @@
 """Time evidence: how far an event's time can be trusted and why, as a small number beside the row."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,6 +32,19 @@ _FLAGS: Final = (
     "clock_unset",
     "other",
 )
+# Every other name is its own words.
+_WORDS: Final[Mapping[str, str]] = {
+    "received": "time of receipt",
+    "second_60": "leap second",
+    "event_time_unreadable": "event time unreadable",
+    "gps_rollover": "GPS week rollover",
+    "seconds_for_milliseconds": "seconds read as milliseconds",
+    "counter_wrap": "counter wrapped",
+    "hybrid": "hybrid rule",
+    "fallback": "receipt as fallback",
+    "clock_unset": "clock never set",
+    "other": "otherwise mended",
+}
 _BITS: Final = {flag: 1 << (_QUALITY_BITS + place) for place, flag in enumerate(_FLAGS)}
 _BY_NUMBER: Final = {number: quality for quality, number in _QUALITIES.items()}
 
@@ -67,3 +80,17 @@ def unpack(number: int) -> TimeEvidence:
     if quality is None or not 0 < number <= _MOST or number >> (_QUALITY_BITS + len(_FLAGS)):
         raise ValueError(f"time evidence {number} is of a newer version")
     return TimeEvidence(quality, tuple(flag for flag, bit in _BITS.items() if number & bit))
+
+
+def readable(number: int) -> TimeEvidence:
+    """The evidence as far as this version can read it: unknown behind a number of a newer one."""
+    try:
+        return unpack(number)
+    except ValueError:
+        return TimeEvidence(None)
+
+
+def in_words(quality: str | None, flags: Iterable[str]) -> str:
+    """The evidence for people, like "corrected; clock behind"; a name of a newer version as it is written."""
+    names = ("unknown" if quality is None else quality, *flags)
+    return "; ".join(_WORDS.get(name, name.replace("_", " ")) for name in names)

@@ -16,6 +16,7 @@ ROUTES = (
     ("GET", "/v1/reviews", "reader"),
     ("POST", "/v1/reviews/accept", "operator"),
     ("POST", "/v1/reviews/move", "operator"),
+    ("POST", "/v1/reviews/undo", "operator"),
     ("GET", "/v1/completeness", "reader"),
     ("POST", "/v1/completeness/accept", "operator"),
     ("GET", "/v1/replays", "reader"),

@@ -4,15 +4,17 @@ import json
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 import yaml
 
+from fleetmeter_rules.event_time import Quality, Resolved, TimeMethod
 from fleetmeter_rules.identity import epoch_sequence, packed_key
 from fleetmeter_rules.instant import to_micros
+from fleetmeter_rules.time_evidence import pack
 from fleetmeter_wire.decode import decode
 from fleetmeter_wire.message import Decoded
 from fleetmeter_wire.record import Headers, encode_headers
@@ -21,6 +23,7 @@ from fleetmeter_workers.ledger.events import SET_ASIDE, EventRow
 from fleetmeter_workers.ledger.quarantine import QuarantineRow
 
 _AT = datetime(2023, 1, 12, 12, tzinfo=UTC)
+_SLOW = Resolved(_AT, timedelta(0), TimeMethod.SENT_AT, Quality.CORRECTED, offset=timedelta(hours=1))
 
 
 @pytest.fixture
@@ -61,6 +64,7 @@ def _set_aside(api, count: int) -> list[int]:
                         late=False,
                         quantity=content.items[0].quantity,
                         canonical=packed.canonical or b"",
+                        evidence=pack(_SLOW),
                     )
                 ],
             )
@@ -126,6 +130,12 @@ def test_a_row_shows_what_it_says_and_where_it_would_be_billed(api) -> None:
     assert found["content"]["items"] == [
         {"metric": "messages", "kind": "Delta", "quantity": "1", "chosen": True}
     ]
+    assert (found["isCertain"], found["timeEvidence"]) == (
+        True,
+        {"quality": "corrected", "flags": ["clock_behind"]},
+    )
+    shown = " ".join(_run(api, "show", str(first)).stdout.split())
+    assert "Happened 2023-01-12T12:00:00Z, corrected; clock behind" in shown
     (candidate,) = found["candidates"]
     assert (candidate["eventAt"], candidate["customer"], candidate["plan"]) == (
         "2023-01-12T12:00:00Z",

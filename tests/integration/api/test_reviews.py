@@ -1,4 +1,4 @@
-"""Reviews: events in doubt are listed with where they may belong, and decided once."""
+"""Reviews: events in doubt are listed with where they may belong, decided, and taken back."""
 
 import json
 import os
@@ -14,7 +14,9 @@ import yaml
 
 from fleetmeter_api.region import Region
 from fleetmeter_cluster.progress import await_true
+from fleetmeter_rules.event_time import Quality, Resolved, TimeMethod
 from fleetmeter_rules.identity import epoch_sequence, packed_key
+from fleetmeter_rules.time_evidence import NOT_RECORDED, pack
 from fleetmeter_workers.ledger import boundaries, contracts, events, periods, registry, usage
 from fleetmeter_workers.ledger.contract_book import ContractBook
 from fleetmeter_workers.ledger.events import EventRow
@@ -39,7 +41,7 @@ def _sign(api, **more) -> None:
     api.await_contracts(loaded=1)
 
 
-def _book(api, sequence: int, at: datetime, minutes: int) -> str:
+def _book(api, sequence: int, at: datetime, minutes: int, evidence: int = NOT_RECORDED) -> str:
     """Book an event of meter-1 as the consumer does, in doubt by so many minutes; its id."""
     with psycopg.connect(api.database.dsn(), autocommit=True) as connection, connection.transaction():
         registry.register(connection, [registry.Registration("meter-1", "acme", "hut-door")], "test")
@@ -66,6 +68,7 @@ def _book(api, sequence: int, at: datetime, minutes: int) -> str:
             late=False,
             quantity=Decimal(1),
             canonical=b"",
+            evidence=evidence,
         )
         events.merge(connection, [row])
         if minutes:
@@ -93,9 +96,11 @@ def _month(api, name: str) -> dict[str, int]:
 
 @pytest.fixture
 def doubtful(api):
-    """An event five minutes before February, one five minutes after, each in doubt by ten minutes."""
+    """An event five minutes before February, one five minutes after, each in doubt by ten minutes, by a clock
+    that was an hour behind."""
     _sign(api)
-    return [_book(api, n, FEBRUARY + way * 5 * _MINUTE, 10) for n, way in enumerate((-1, 1), start=1)]
+    slow = Resolved(FEBRUARY, 10 * _MINUTE, TimeMethod.SENT_AT, Quality.CORRECTED, offset=timedelta(hours=1))
+    return [_book(api, n, FEBRUARY + way * 5 * _MINUTE, 10, pack(slow)) for n, way in ((1, -1), (2, 1))]
 
 
 def test_an_event_is_listed_with_both_periods_that_it_may_belong_to(api, doubtful) -> None:
@@ -110,6 +115,7 @@ def test_an_event_is_listed_with_both_periods_that_it_may_belong_to(api, doubtfu
         "eventAt": "2023-01-31T22:55:00Z",
         "uncertaintySeconds": 600,
         "method": "device",
+        "evidence": {"quality": "corrected", "flags": ["clock_behind"]},
         "metric": "messages",
         "quantity": "1",
         "billingPeriod": "eu-202301",
@@ -124,6 +130,7 @@ def test_an_event_is_listed_with_both_periods_that_it_may_belong_to(api, doubtfu
             }
         ],
         "decision": None,
+        "history": [],
     }
     assert _month(api, "eu-202301") == {"events": 1, "boundaryCandidates": 1, "boundaryUndecided": 1}
     assert api.get("/v1/reviews").status_code == 400
@@ -145,17 +152,22 @@ def test_pages_hold_every_event_once(api) -> None:
 def test_the_commands_list_accept_and_move(api, doubtful) -> None:
     listed = _command(api, "review", "list", "--billing-period", "eu-202302")
     assert listed.startswith("0\neu-202302: 1 events in doubt, 1 undecided.")
-    for text in (doubtful[1], "hut-door", "2023-01-31 23:05", "10 min", "eu-202301"):
+    for text in (
+        f"{doubtful[1]} hut-door",
+        "2023-01-31 23:05",
+        "10 min, device: corrected; clock behind",
+        "eu-202301",
+    ):
         assert text in listed
+    assert "Decision" not in listed
     moved = _command(api, "review", "move", "--period", "eu-202302", doubtful[1])
     assert moved == "0\n1 events moved; 0 are undecided.\n"
     again = _command(api, "review", "move", "--period", "eu-202302", doubtful[1])
     assert again == "0\n0 events moved (1 had been before); 0 are undecided.\n"
     assert _month(api, "eu-202301") == {"events": 2, "boundaryCandidates": 1, "boundaryUndecided": 1}
     assert _month(api, "eu-202302") == {"events": 0, "boundaryCandidates": 1, "boundaryUndecided": 0}
-    assert "moved to eu-202301 by operator-name" in _command(
-        api, "review", "list", "--period", "eu-202302", "--decided"
-    )
+    shown = _command(api, "review", "list", "--period", "eu-202302", "--decided").splitlines()
+    assert [doubtful[1], "moved", "to", "eu-202301", "operator-name"] == shown[-1].split()[:5]
     accepted = _command(api, "review", "accept", "--period", "eu-202301", "--all")
     assert accepted == "0\n1 events accepted as booked; 0 are undecided.\n"
     assert _command(api, "review", "accept", "--period", "eu-202301").startswith("2\n")
@@ -195,8 +207,61 @@ def test_what_cannot_be_moved_is_refused_with_the_reason(api, doubtful) -> None:
     assert _month(api, "eu-202303")["events"] == 1
 
 
+def test_a_decision_is_taken_back_and_both_stay_in_the_history(api, doubtful) -> None:
+    month = ("review", "undo", "--period", "eu-202302", doubtful[1])
+    before = _month(api, "eu-202301"), _month(api, "eu-202302")
+    nothing = _command(api, *month)
+    assert nothing.startswith("1\n")
+    assert "nothing was decided about hut-door:epoch:1:2" in nothing
+    _command(api, "review", "move", "--period", "eu-202302", doubtful[1])
+    assert _command(api, *month) == "0\n1 decisions taken back; 1 are undecided.\n"
+    assert (_month(api, "eu-202301"), _month(api, "eu-202302")) == before
+    again = _command(api, *month)
+    assert again == "0\n0 decisions taken back (1 had been before); 1 are undecided.\n"
+    assert _command(api, *month[:-1]).startswith("2\n")
+    assert api.post("/v1/reviews/undo", json.dumps({"billingPeriod": "eu-202302", "events": []})).json() == {
+        "error": "no event is named",
+        "remedy": "Take ids from `fleetmeter review list --decided`.",
+    }
+    _command(api, "review", "accept", "--period", "eu-202302", doubtful[1])
+    (event,) = api.get("/v1/reviews", billingPeriod="eu-202302", decided="true").json()["events"]
+    assert [(each["decision"], each["movedTo"], each["actor"]) for each in event["history"]] == [
+        ("moved", "eu-202301", "operator-name"),
+        ("undone", None, "operator-name"),
+        ("accepted", None, "operator-name"),
+    ]
+    assert event["decision"] == event["history"][-1]
+    shown = _command(api, "review", "list", "--period", "eu-202302", "--decided").splitlines()
+    for line, step in zip(shown[-3:], event["history"], strict=True):
+        assert line.split()[1] == step["decision"]
+        assert step["decidedAt"][:16].replace("T", " ") in line
+
+
+def test_nothing_is_taken_back_once_a_period_is_final(api, doubtful) -> None:
+    _command(api, "review", "move", "--period", "eu-202302", doubtful[1])
+    with psycopg.connect(api.database.dsn(), autocommit=True) as connection:
+        connection.execute(
+            "UPDATE fleetmeter.contract_period SET phase = 'final', sealed_at = now() "
+            "WHERE billing_period = 'eu-202301'"
+        )
+    refused = _command(api, "review", "undo", "--period", "eu-202302", doubtful[1])
+    assert refused.startswith("1\n")
+    for text in ("eu-202301 of contract acme-1 is final", "fleetmeter invoices list"):
+        assert text in refused
+    (event,) = api.get("/v1/reviews", billingPeriod="eu-202302", decided="true").json()["events"]
+    assert [each["decision"] for each in event["history"]] == ["moved"]
+
+
+def test_evidence_of_a_newer_consumer_stops_no_list(api) -> None:
+    _sign(api)
+    _book(api, 1, FEBRUARY - _MINUTE, 10, 7)
+    (event,) = api.get("/v1/reviews", billingPeriod="eu-202301").json()["events"]
+    assert event["evidence"] == {"quality": None, "flags": []}
+    assert "10 min, device: unknown" in _command(api, "review", "list", "--period", "eu-202301")
+
+
 def test_a_reader_decides_nothing(api, doubtful) -> None:
-    for path in ("accept", "move"):
+    for path in ("accept", "move", "undo"):
         answer = api.post(f"/v1/reviews/{path}", json.dumps({"billingPeriod": "eu-202301"}), role="reader")
         assert answer.status_code == 403
     assert api.post("/v1/reviews/accept", "{}").status_code == 400

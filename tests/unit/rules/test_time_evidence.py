@@ -14,7 +14,7 @@ from fleetmeter_rules.event_time import (
     TimeMethod,
     resolve_event_time,
 )
-from fleetmeter_rules.time_evidence import NOT_RECORDED, TimeEvidence, pack, unpack
+from fleetmeter_rules.time_evidence import NOT_RECORDED, TimeEvidence, in_words, pack, readable, unpack
 
 R = datetime(2026, 4, 1, 12, tzinfo=UTC)
 FLAGS = (
@@ -77,3 +77,32 @@ def test_a_row_of_before() -> None:
 def test_a_newer_number_is_refused(number: int) -> None:
     with pytest.raises(ValueError, match="newer version"):
         unpack(number)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (NOT_RECORDED, "unknown"),
+        (pack(Resolved(R, timedelta(0), TimeMethod.UPTIME, Quality.TRUSTED)), "trusted"),
+        (
+            pack(Resolved(R, timedelta(0), TimeMethod.SENT_AT, Quality.CORRECTED, (), timedelta(hours=1))),
+            "corrected; clock behind",
+        ),
+        (
+            pack(Resolved(R, timedelta(0), TimeMethod.DEVICE, Quality.UNVERIFIED, ("clock_unset",))),
+            "unverified; clock never set",
+        ),
+    ],
+)
+def test_people_read_words(number: int, words: str) -> None:
+    found = unpack(number)
+    assert in_words(found.quality, found.flags) == words
+
+
+def test_a_newer_name_is_shown_as_it_is_written() -> None:
+    assert in_words("guessed", ["never_seen"]) == "guessed; never seen"
+
+
+def test_a_newer_number_is_unknown_to_a_reader() -> None:
+    assert readable(7) == TimeEvidence(None)
+    assert readable(1) == TimeEvidence(Quality.RECEIVED)

@@ -238,6 +238,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         most_bytes=reviews.MOST_BYTES,
         answer=reviews.ReviewResult,
     ),
+    _change(
+        "/v1/reviews/undo",
+        "Take decisions about events in doubt back, as long as no period that they concern is final.",
+        reviews.undo,
+        body=reviews.UndoRequest,
+        most_bytes=reviews.MOST_BYTES,
+        answer=reviews.ReviewResult,
+    ),
     Endpoint("GET", "/openapi.json", "This document.", show_document, role=None, answer=dict),
 )
 """What people, the dashboard and the command line call, on the API's port."""

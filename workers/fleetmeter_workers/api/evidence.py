@@ -7,6 +7,7 @@ from fleetmeter_api.region import DEFAULT_CLASS, DeviceClass, Region
 from fleetmeter_rules.event_time import Ambiguous, resolve_event_time, rules_of
 from fleetmeter_rules.instant import from_micros
 from fleetmeter_rules.ownership import owner_at
+from fleetmeter_rules.time_evidence import NOT_RECORDED, TimeEvidence, pack, readable
 from fleetmeter_wire.decode import decode
 from fleetmeter_wire.message import Decoded, Item, NotBillable
 from fleetmeter_wire.record import HeaderError, Headers, decode_headers, request_key
@@ -30,7 +31,8 @@ class Candidate:
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """A row as it is understood now. `content` and `item` are None where nothing can be read from its bytes,
-    `why` says why; `is_certain` says that there is one candidate, and no doubt about it."""
+    `why` says why; `is_certain` says that there is one candidate, and no doubt about it: then `time` is how
+    far that can be trusted."""
 
     kept: Kept
     content: Decoded | None
@@ -39,6 +41,7 @@ class Evidence:
     device: Device | None
     candidates: tuple[Candidate, ...]
     is_certain: bool
+    time: TimeEvidence
 
     @property
     def mark(self) -> str:
@@ -56,9 +59,10 @@ def read(connection: Connection, region: Region, kept: Kept) -> Evidence:
     device = None
     if content is not None:
         device = registry.find_devices(connection, [content.device]).get(content.device)
-    instants, is_certain = _instants(kept, content, device, region)
+    instants, number = _instants(kept, content, device, region)
     candidates = tuple(_candidate(connection, region, device, instant) for instant in instants)
-    return Evidence(kept, content, why, item, device, candidates, is_certain)
+    is_certain, time = number is not None, readable(number or NOT_RECORDED)
+    return Evidence(kept, content, why, item, device, candidates, is_certain, time)
 
 
 def candidate_at(connection: Connection, region: Region, evidence: Evidence, instant: datetime) -> Candidate:
@@ -78,19 +82,20 @@ def _content(kept: Kept) -> tuple[Decoded | None, str]:
 
 def _instants(
     kept: Kept, content: Decoded | None, device: Device | None, region: Region
-) -> tuple[tuple[datetime, ...], bool]:
-    """When it happened, as it was decided or, for another one's identity, as the same rule decides now."""
+) -> tuple[tuple[datetime, ...], int | None]:
+    """When it happened, as it was decided or, for another one's identity, as the same rule decides now; and
+    the evidence of it, None where it is not certain."""
     if not kept.conflicts and kept.identity is not None and kept.identity.event_at is not None:
-        return (kept.identity.event_at,), True
+        return (kept.identity.event_at,), kept.identity.evidence
     if content is None:
-        return (), False
+        return (), None
     name = device.device_class if device is not None else DEFAULT_CLASS
     known = region.spec.device_class(name) or region.spec.device_class(DEFAULT_CLASS)
     rules = rules_of(known or DeviceClass(name=DEFAULT_CLASS))
     resolved = resolve_event_time(content.time, kept.received_at, rules, _gateway_at(kept))
     if isinstance(resolved, Ambiguous):
-        return resolved.candidates, False
-    return (resolved.at,), True
+        return resolved.candidates, None
+    return (resolved.at,), pack(resolved)
 
 
 def _gateway_at(kept: Kept) -> datetime | None:

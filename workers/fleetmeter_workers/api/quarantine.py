@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from fleetmeter_api.region import Region
 from fleetmeter_rules.number import plain
+from fleetmeter_rules.time_evidence import TimeEvidence
 from fleetmeter_workers.api import evidence
 from fleetmeter_workers.api.call import Call
 from fleetmeter_workers.api.endpoint import json_response
@@ -107,8 +108,9 @@ class FirstCopy(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class SetAsideDetail(msgspec.Struct, frozen=True, rename="camel"):
-    """Everything about one row. `is_certain`: nobody has to say when it happened. `unreadable` says why there
-    is no content. `billed_in` and `invoice` say what became of one that was billed or credited."""
+    """Everything about one row. `is_certain`: nobody has to say when it happened; then `time_evidence` is how
+    far that can be trusted. `unreadable` says why there is no content. `billed_in` and `invoice` say what
+    became of one that was billed or credited."""
 
     id: int
     reason: str
@@ -128,6 +130,7 @@ class SetAsideDetail(msgspec.Struct, frozen=True, rename="camel"):
     content: Content | None
     unreadable: str
     is_certain: bool
+    time_evidence: TimeEvidence
     candidates: list[PeriodCandidate]
     first: FirstCopy | None
     resolution: str | None
@@ -201,6 +204,7 @@ def describe(connection: Connection, region: Region, kept: Kept) -> SetAsideDeta
         content=_content(found, region),
         unreadable=found.why,
         is_certain=found.is_certain,
+        time_evidence=found.time,
         candidates=[_candidate(connection, found, each) for each in found.candidates],
         first=_first(kept),
         resolution=kept.resolution,

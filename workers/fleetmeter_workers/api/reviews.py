@@ -1,72 +1,29 @@
 """Reviews: billed events that may belong to a neighbouring period, and what a person decides about them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Literal
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
 import psycopg
 from starlette.responses import Response
 
-from fleetmeter_rules.boundary import Edge, edges
-from fleetmeter_rules.calendar import Bounds
-from fleetmeter_rules.event_time import TimeMethod
-from fleetmeter_rules.number import plain
-from fleetmeter_rules.ownership import owner_at
+from fleetmeter_rules.boundary import Edge
 from fleetmeter_workers.api.call import Call
+from fleetmeter_workers.api.docket import Docket, ReviewEntry, docket
 from fleetmeter_workers.api.endpoint import json_response
 from fleetmeter_workers.api.refusal import RefusalError
-from fleetmeter_workers.ledger import boundaries, contracts, periods, registry
+from fleetmeter_workers.ledger import boundaries, periods, registry
 from fleetmeter_workers.ledger.boundaries import Candidate
-from fleetmeter_workers.ledger.contract_book import ContractBook, PeriodTerms
+from fleetmeter_workers.ledger.contract_book import PeriodTerms
 from fleetmeter_workers.ledger.database import Connection
 from fleetmeter_workers.ledger.periods import ContractPeriod
-from fleetmeter_workers.ledger.registry import Device
 
 MOST_BYTES = 1024 * 1024
 _MOST_EVENTS = 10_000
-_MICROSECOND = timedelta(microseconds=1)
 _SEND = 'Send {"billingPeriod": …} and maybe contract and events.'
 _NAME_IT = "Name a billing period like eu-202301; GET /status and `kubectl get billingperiods` list them."
-
-
-class Neighbour(msgspec.Struct, frozen=True, rename="camel"):
-    """A contract period that the event may belong to as well, start <= t < end; `edge` says which side."""
-
-    edge: Literal["previous", "next"]
-    billing_period: str
-    start: datetime
-    end: datetime
-
-
-class Decision(msgspec.Struct, frozen=True, rename="camel"):
-    """What was decided about an event, by whom and when; `movedTo` is a billing period."""
-
-    decision: Literal["accepted", "moved"]
-    moved_to: str | None
-    actor: str
-    decided_at: datetime
-
-
-class ReviewEntry(msgspec.Struct, frozen=True, rename="camel"):
-    """An event in doubt: it happened within `uncertaintySeconds` of `eventAt`, which is how it was booked."""
-
-    id: str
-    device: str
-    reference: str
-    contract: str
-    event_at: datetime
-    uncertainty_seconds: int
-    method: str
-    metric: str
-    quantity: str
-    billing_period: str
-    start: datetime
-    end: datetime
-    neighbours: list[Neighbour]
-    decision: Decision | None
 
 
 class ReviewList(msgspec.Struct, frozen=True, rename="camel"):
@@ -95,40 +52,20 @@ class MoveRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fi
     to: Edge | None = None
 
 
+class UndoRequest(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Take back what was decided about these events, so that each waits for a decision again."""
+
+    billing_period: str
+    events: list[UUID]
+
+
 class ReviewResult(msgspec.Struct, frozen=True, rename="camel"):
-    """What was decided just now, what had been decided so before, and what is left in the billing period."""
+    """How many events were decided (or their decisions taken back) just now, how many had been so before, and
+    how many of the billing period are undecided then."""
 
     decided: int
     unchanged: int
     undecided: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Docket:
-    """What candidates are looked at with: their periods, contracts and devices."""
-
-    periods: dict[int, ContractPeriod]
-    names: dict[int, str]
-    book: ContractBook
-    devices: dict[str, Device]
-
-    def edges(self, each: Candidate) -> tuple[Edge, ...]:
-        """The sides on which the event may belong to another period."""
-        return edges(each.event_at, each.uncertainty, self.bounds(each))
-
-    def bounds(self, each: Candidate) -> Bounds:
-        """Of the period that it was booked in."""
-        own = self.periods[each.period_id]
-        return Bounds(own.starts_at, own.ends_at, own.starts_at.date())
-
-    def neighbour(self, each: Candidate, edge: Edge) -> PeriodTerms | None:
-        """The contract period behind the edge, of the same customer; None where there is none."""
-        own = self.periods[each.period_id]
-        instant = own.starts_at - _MICROSECOND if edge is Edge.PREVIOUS else own.ends_at
-        if owner_at(self.devices[each.uid].bindings, instant) != own.customer:
-            return None
-        match = self.book.match(own.customer, instant, each.received_at)
-        return None if match is None else match.period
 
 
 def list_reviews(call: Call) -> Response:
@@ -144,10 +81,10 @@ def list_reviews(call: Call) -> Response:
             limit=limit,
             undecided=call.text("decided") != "true",
         )
-        docket = _docket(connection, call, rows, found)
+        shown = docket(connection, call.parts.region, rows, found)
         counts = periods.total_of(connection, name)
     last = found[-1] if len(found) == limit else None
-    entries = [_entry(each, docket) for each in found]
+    entries = [shown.entry(each) for each in found]
     token = None if last is None else f"{last.period_id}.{last.event_key}"
     return json_response(ReviewList(counts.boundary, counts.boundary - counts.reviewed, entries, token))
 
@@ -179,8 +116,9 @@ def move(call: Call) -> Response:
             chosen = _chosen(connection, name, wish.contract, wish.events)
         else:
             chosen = boundaries.listed(connection, name, wish.contract, limit=_MOST_EVENTS, undecided=True)
-        docket = _docket(connection, call, periods.of_billing_period(connection, name), chosen)
-        targets = {each.event_key: _target(each, wish.to, docket) for each in chosen}
+        rows = periods.of_billing_period(connection, name)
+        looked_at = docket(connection, call.parts.region, rows, chosen)
+        targets = {each.event_key: _target(each, wish.to, looked_at) for each in chosen}
         ids = _rows_of(connection, set(targets.values()))
         _refuse_other(chosen, {key: ids[terms.key].period_id for key, terms in targets.items()})
         decided = 0
@@ -198,6 +136,28 @@ def move(call: Call) -> Response:
         return json_response(_result(connection, name, decided, [each.event_key for each in chosen]))
 
 
+def undo(call: Call) -> Response:
+    """POST /v1/reviews/undo."""
+    wish = call.wish(UndoRequest, 'Send {"billingPeriod": …, "events": […]}.')
+    name = _billing_period(wish.billing_period)
+    if not wish.events:
+        raise RefusalError(400, "no event is named", "Take ids from `fleetmeter review list --decided`.")
+    with call.parts.ledger.connection() as connection, connection.transaction():
+        chosen = _chosen(connection, name, None, wish.events)
+        keys = [each.event_key for each in chosen]
+        history = boundaries.history(connection, keys)
+        never = [each.reference for each in chosen if each.event_key not in history]
+        if never:
+            raise RefusalError(
+                409,
+                f"nothing was decided about {never[0]}",
+                "Leave it out; no decision was taken back.",
+            )
+        with _open_periods():
+            undone = boundaries.undo(connection, keys, call.actor)
+        return json_response(_result(connection, name, undone, keys))
+
+
 def _billing_period(name: str | None) -> str:
     if name is None:
         raise RefusalError(400, "no billing period is named", _NAME_IT)
@@ -212,54 +172,6 @@ def _after(token: str | None) -> tuple[int, UUID] | None:
         return int(period), UUID(key)
     except ValueError:
         raise RefusalError(400, "after names no event", "Take it from `next` of the page before.") from None
-
-
-def _docket(
-    connection: Connection, call: Call, rows: Sequence[ContractPeriod], found: Sequence[Candidate]
-) -> _Docket:
-    booked = {each.period_id for each in found}
-    own = {row.period_id: row for row in rows if row.period_id in booked}
-    customers = {row.customer for row in own.values()}
-    moved = {each.moved_to for each in found if each.moved_to is not None}
-    return _Docket(
-        periods=own,
-        names=periods.billing_periods_of(connection, moved),
-        book=ContractBook(call.parts.region, contracts.of_customers(connection, customers)),
-        devices=registry.find_devices(connection, {each.uid for each in found}),
-    )
-
-
-def _entry(each: Candidate, docket: _Docket) -> ReviewEntry:
-    own = docket.periods[each.period_id]
-    neighbours = [(edge, docket.neighbour(each, edge)) for edge in docket.edges(each)]
-    return ReviewEntry(
-        id=str(each.event_key),
-        device=each.alias,
-        reference=each.reference,
-        contract=own.contract,
-        event_at=each.event_at,
-        uncertainty_seconds=each.uncertainty // timedelta(seconds=1),
-        method=TimeMethod(each.time_method).name.lower(),
-        metric=each.metric,
-        quantity=plain(each.quantity),
-        billing_period=own.billing_period,
-        start=own.starts_at,
-        end=own.ends_at,
-        neighbours=[
-            Neighbour(edge.value, terms.billing_period, terms.bounds.start, terms.bounds.end)
-            for edge, terms in neighbours
-            if terms is not None
-        ],
-        decision=_decision(each, docket),
-    )
-
-
-def _decision(each: Candidate, docket: _Docket) -> Decision | None:
-    if each.actor is None or each.decided_at is None:
-        return None
-    if each.moved_to is None:
-        return Decision("accepted", None, each.actor, each.decided_at)
-    return Decision("moved", docket.names[each.moved_to], each.actor, each.decided_at)
 
 
 def _chosen(
@@ -282,9 +194,9 @@ def _chosen(
     return found
 
 
-def _target(each: Candidate, to: Edge | None, docket: _Docket) -> PeriodTerms:
+def _target(each: Candidate, to: Edge | None, looked_at: Docket) -> PeriodTerms:
     """Where the event moves. Raises RefusalError where that is not one period."""
-    sides = docket.edges(each)
+    sides = looked_at.edges(each)
     if to is None and len(sides) > 1:
         raise RefusalError(
             409, f"{each.reference} may belong to either neighbour", "Say `to`: previous or next."
@@ -296,7 +208,7 @@ def _target(each: Candidate, to: Edge | None, docket: _Docket) -> PeriodTerms:
             f"{each.reference} cannot have happened in the {side} period: its uncertainty does not reach it",
             "Leave it out, or move it to the other side.",
         )
-    terms = docket.neighbour(each, side)
+    terms = looked_at.neighbour(each, side)
     if terms is None:
         raise RefusalError(
             409,
@@ -321,14 +233,14 @@ def _rows_of(connection: Connection, wanted: set[PeriodTerms]) -> dict[tuple[str
 
 
 def _refuse_other(chosen: Sequence[Candidate], targets: dict[UUID, int | None]) -> None:
-    """Raises RefusalError for an event that was decided otherwise: a decision is made once."""
+    """Raises RefusalError for an event that was decided otherwise: that is taken back first."""
     for each in chosen:
         if each.actor is not None and each.moved_to != targets[each.event_key]:
             was = "accepted as booked" if each.moved_to is None else "moved"
             raise RefusalError(
                 409,
                 f"{each.reference} was {was} by {each.actor} already",
-                "An event is decided once; leave it out. Nothing was decided now.",
+                "Leave it out, or take that back first (`fleetmeter review undo`). Nothing was decided now.",
             )
 
 
@@ -344,14 +256,18 @@ def _by_period(chosen: Sequence[Candidate]) -> dict[int, list[UUID]]:
 def _decide(
     connection: Connection, period_id: int, keys: list[UUID] | None, moved_to: int | None, actor: str
 ) -> int:
-    try:
+    with _open_periods():
         return boundaries.decide(connection, period_id, keys, moved_to, actor)
+
+
+@contextmanager
+def _open_periods() -> Generator[None]:
+    """What the ledger refuses to decide, as a refusal."""
+    try:
+        yield
     except psycopg.errors.ObjectNotInPrerequisiteState as error:
-        raise RefusalError(
-            409,
-            "the period is final, and what its invoice was made of stays",
-            "Nothing is left to decide for it; `fleetmeter invoices list` shows its invoice.",
-        ) from error
+        said = error.diag
+        raise RefusalError(409, said.message_primary or str(error), said.message_hint or "") from error
     except psycopg.errors.LockNotAvailable as error:
         raise RefusalError(
             503, "the period is being sealed at the moment", "Try again in a minute."

@@ -14,10 +14,10 @@ from fleetmeter_api.region import Region
 from fleetmeter_rules.contracts import Terms
 from fleetmeter_rules.invoice import Amends, Heading, Invoice, canonical_bytes, draw_up
 from fleetmeter_rules.pricing import version_for
-from fleetmeter_workers.close.late import late_periods
+from fleetmeter_workers.close.late import NotYetError, late_periods
 from fleetmeter_workers.close.period_rows import bounds_of, own_usage, reconcile, snapshot
 from fleetmeter_workers.close.plans import DataError
-from fleetmeter_workers.ledger import invoices, late_usage, periods
+from fleetmeter_workers.ledger import doubts, invoices, late_usage, periods
 from fleetmeter_workers.ledger.contract_book import ContractBook
 from fleetmeter_workers.ledger.database import Connection
 from fleetmeter_workers.ledger.invoices import NewInvoice, SealedInvoice
@@ -56,13 +56,18 @@ def seal(connection: Connection, book: Book, period_id: int) -> str | None:
     """Seal the period and write its invoice, in one transaction; the number, or None if it was final before.
 
     A final period is verified instead. Raises DataError where sums, plan or a stored invoice are wrong, and
-    NotYetError where late usage of a period that is not final yet stands on this invoice.
+    NotYetError where it waits for a person, or late usage of a period that is not final yet stands on it.
     """
     with connection.transaction():
         period = periods.lock_for_seal(connection, period_id)
         if period.phase == "final":
             _verify(connection, period)
             return None
+        # A decision may have been taken back since the period was found ready.
+        in_force = book.contracts.version(period.contract, period.cutoff_at)
+        ready = doubts.of_period(connection, period_id).awaits([in_force])
+        if not ready.sealable:
+            raise NotYetError(f"{ready.waiting_for}: {ready.message}")
         entries = late_usage.entries(connection, period_id)
         sums = reconcile(connection, period, entries)
         plan = book.plan(period)

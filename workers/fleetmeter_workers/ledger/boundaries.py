@@ -13,8 +13,8 @@ from fleetmeter_workers.ledger.database import Connection
 _CANDIDATES: Final = (
     "SELECT page.event_key, page.period_id, alias, uid, "
     "fleetmeter.source_reference(alias, page.event_key, canonical), event_at, received_at, "
-    "uncertainty * interval '1 second', time_method, metric.code, quantity, boundary_decision.actor, "
-    "decided_at, moved_to "
+    "uncertainty * interval '1 second', time_method, evidence, metric.code, quantity, "
+    "boundary_decision.actor, decided_at, moved_to "
     "FROM page JOIN fleetmeter.event ON event.event_key = page.event_key "
     "JOIN fleetmeter.device USING (device_id) JOIN fleetmeter.metric USING (metric_id) "
     "LEFT JOIN fleetmeter.boundary_decision ON boundary_decision.event_key = page.event_key "
@@ -42,8 +42,9 @@ _NAMED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A billed event in doubt. `uid` is for looking its owners up and is never shown; `actor` and
-    `decided_at` are None while nobody decided, `moved_to` is the period that it was moved to."""
+    """A billed event in doubt. `uid` is for looking its owners up and is never shown; `evidence` is that of
+    its time, packed. `actor` and `decided_at` are None while no decision stands, `moved_to` is the period
+    that it was moved to."""
 
     event_key: UUID
     period_id: int
@@ -54,11 +55,22 @@ class Candidate:
     received_at: datetime
     uncertainty: timedelta
     time_method: int
+    evidence: int
     metric: str
     quantity: Decimal
     actor: str | None
     decided_at: datetime | None
     moved_to: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A decision about an event, or the taking back of the one before it (`undone`)."""
+
+    undone: bool
+    moved_to: int | None
+    actor: str
+    at: datetime
 
 
 def add(connection: Connection, found: Sequence[tuple[int, bytes]]) -> None:
@@ -120,11 +132,34 @@ def decide(
 ) -> int:
     """Decide candidates of the period, all where `keys` is None; returns how many were decided just now.
 
-    One that was decided before stays so. The sums move with the events. Raises psycopg's
-    ObjectNotInPrerequisiteState where a period is sealed, LockNotAvailable while one is being sealed.
+    One whose decision stands keeps it. The sums move with the events. Raises psycopg's
+    ObjectNotInPrerequisiteState, with a sentence and a remedy, where a period is sealed or an event that
+    moves is credited; LockNotAvailable while one is being sealed.
     """
     row = connection.execute(
         "SELECT fleetmeter.decide_boundary(%s, %s::uuid[], %s, %s)",
         (period_id, None if keys is None else list(keys), moved_to, actor),
     ).fetchone()
     return row[0] if row else 0
+
+
+def undo(connection: Connection, keys: Sequence[UUID], actor: str) -> int:
+    """Take back the decisions about these events that stand, and their sums with them; returns how many were
+    taken back just now. Raises what `decide` raises, and then takes back none."""
+    row = connection.execute(
+        "SELECT fleetmeter.undo_boundary(%s::uuid[], %s)", (list(keys), actor)
+    ).fetchone()
+    return row[0] if row else 0
+
+
+def history(connection: Connection, keys: Sequence[UUID]) -> dict[UUID, list[Step]]:
+    """What was decided and taken back about each of these events that has anything, in order."""
+    rows = connection.execute(
+        "SELECT event_key, undone, moved_to, actor, decided_at FROM fleetmeter.boundary_history "
+        "WHERE event_key = ANY(%s) ORDER BY event_key, step",
+        (list(keys),),
+    ).fetchall()
+    found: dict[UUID, list[Step]] = {}
+    for key, *step in rows:
+        found.setdefault(key, []).append(Step(*step))
+    return found

@@ -71,7 +71,7 @@ class SetAside:
 @dataclass(frozen=True, slots=True)
 class Identity:
     """The event row that holds an identity for ever. `period_id`: the period that it belongs to;
-    `booked_period_id`: the one whose invoice bills it."""
+    `booked_period_id`: the one whose invoice bills it. `evidence`: that of its time, packed."""
 
     key: bytes
     canonical: bytes
@@ -84,6 +84,7 @@ class Identity:
     period_id: int | None
     booked_period_id: int | None
     is_billed: bool
+    evidence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +261,7 @@ def _identity(connection: Connection, key: bytes) -> Identity | None:
         "coalesce(resolved.quantity, event.quantity), "
         "coalesce(resolved.period_id, moved_to, event.period_id), "
         "coalesce(resolved.booked_period_id, moved_to, event.period_id), "
-        "verdict = 0 OR resolved.event_key IS NOT NULL "
+        "verdict = 0 OR resolved.event_key IS NOT NULL, event.evidence "
         "FROM fleetmeter.event LEFT JOIN fleetmeter.metric USING (metric_id) "
         "LEFT JOIN fleetmeter.boundary_decision USING (event_key) "
         "LEFT JOIN fleetmeter.late_usage AS resolved ON resolved.event_key = event.event_key AND mark = '' "
