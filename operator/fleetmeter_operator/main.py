@@ -71,8 +71,15 @@ async def _run(settings: Settings) -> None:
 
 async def _serve(loop: Loop, settings: Settings, stop: asyncio.Event) -> None:
     """Run kopf's watches, the queue and the resync side by side; the death of one is the death of all."""
+    handlers = registry.registry(loop)
+
+    async def stopping(**_: object) -> None:
+        stop.set()
+
+    # kopf takes the signals over, and waits 5 s for tasks that are not its own: ours end with its watches.
+    kopf.on.cleanup(registry=handlers)(stopping)
     watches = kopf.operator(
-        registry=registry.registry(loop),
+        registry=handlers,
         settings=registry.settings(),
         namespaces=[settings.namespace],
         standalone=True,
@@ -80,16 +87,16 @@ async def _serve(loop: Loop, settings: Settings, stop: asyncio.Event) -> None:
     )
     watching = asyncio.create_task(watches)
     working = [asyncio.create_task(loop.queue.run()), asyncio.create_task(loop.resync())]
-    await asyncio.wait([watching, *working], return_when=asyncio.FIRST_COMPLETED)
-    # kopf takes the signals over: its own quiet end is how a stop looks from here.
-    failure = next((task.exception() for task in (watching, *working) if task.done()), None)
+    told = asyncio.create_task(stop.wait())
+    await asyncio.wait([watching, *working, told], return_when=asyncio.FIRST_COMPLETED)
     stop.set()
     for task in working:
         task.cancel()
-    await asyncio.wait([watching, *working], timeout=_STOP_SECONDS)
-    if failure is not None:
-        _LOG.error("stops, since a task of it failed: %r", failure)
-        sys.exit(1)
+    ended, _ = await asyncio.wait([watching, *working], timeout=_STOP_SECONDS)
+    for task in ended:
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            _LOG.error("stops, since a task of it failed: %r", failure)
+            sys.exit(1)
 
 
 async def _until_served(client: Client) -> None:

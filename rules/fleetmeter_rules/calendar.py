@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from fleetmeter_api import region
-from fleetmeter_api.region import Interval
+from fleetmeter_api import calendar as declared
+from fleetmeter_api.calendar import Interval
 from fleetmeter_rules.instant import require_aware
 
 _DAY = timedelta(days=1)
@@ -49,7 +49,7 @@ class Bounds:
         return self.start <= instant < self.end
 
 
-def calendar_of(spec: region.Calendar) -> Calendar:
+def calendar_of(spec: declared.Calendar) -> Calendar:
     """The calendar that a region declares."""
     return Calendar(spec.time_zone, spec.interval, spec.anchor_day)
 

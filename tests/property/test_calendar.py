@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleetmeter_api.calendar import Interval
 from fleetmeter_api.contract import Contract
-from fleetmeter_api.region import Interval
 from fleetmeter_rules.calendar import (
     Bounds,
     Calendar,

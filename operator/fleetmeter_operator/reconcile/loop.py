@@ -36,6 +36,8 @@ class Loop:
     def observe(self, kind: str, name: str, body: Object, *, gone: bool = False) -> None:
         """Note that an object of `kind` was seen, changed or went, and mark what depends on it."""
         metadata = body.get("metadata", {})
+        if kind == region.KIND:
+            self._context.departures.note(body, gone=gone)
         if kind in _RECONCILERS and not self._changed(kind, name, body, gone):
             return  # only its status moved, and that was us
         owned = metadata.get("labels", {})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from fleetmeter_operator.build import labels, migrations, stateful
 from fleetmeter_operator.build.region import build_children
-from fleetmeter_operator.build.secrets import KAFKA, MQTT, POSTGRES, Credential, build_secret, credentials
+from fleetmeter_operator.build.secrets import KAFKA, MQTT, POSTGRES, build_secret, credentials
 from fleetmeter_operator.build.site import Object, Site
 from fleetmeter_operator.cluster import kinds
 from fleetmeter_operator.cluster.apply import Live, apply_each, by_name, prune, write_status
@@ -31,8 +32,10 @@ from fleetmeter_operator.status.region import (
     stalled_status,
 )
 
+_LOG = logging.getLogger("fleetmeter.operator")
 KIND = "BillingRegion"
 _UNSETTLED_SECONDS = 10.0
+_GOING_SECONDS = 1.0
 _ENGINES = (KAFKA, POSTGRES, MQTT)
 _MIGRATION_RETRY = timedelta(seconds=60)
 
@@ -41,6 +44,10 @@ async def reconcile(context: Context, name: str) -> float | None:
     """Bring one region to what its spec says; the seconds after which to look again, or None."""
     client = context.client
     live = await client.get(KIND, name)
+    if live is not None:
+        context.departures.note(live, gone=False)
+    if (live is None or context.departures.begun(name)) and await _bury(context, name):
+        return _GOING_SECONDS
     if live is None:
         return None
     if live["metadata"].get("deletionTimestamp"):
@@ -134,33 +141,53 @@ async def _guard_data(context: Context, live: Object, site: Site) -> None:
 
 
 async def _finish(context: Context, live: Object) -> float | None:
-    """The end of a region: with policy Delete its pods, then its volumes and credentials, then our finalizer.
+    """The end of a region that has our finalizer: its data, then the finalizer.
 
     Everything else goes with its owner. Nothing here depends on a valid spec.
     """
     finalizers: list[str] = live["metadata"].get("finalizers", [])
     if labels.DELETE_DATA not in finalizers:
         return None
-    client, name = context.client, live["metadata"]["name"]
-    selector = f"{labels.MANAGED},{labels.REGION}={name}"
-    for kind in ("Deployment", "StatefulSet", "Job"):
-        await _delete_all(context, await client.list(kind, selector))
-    owned = {f"{stateful.CLAIM}-{name}-{engine.component}-0" for engine in _ENGINES}
-    claims = [c for c in await client.list("PersistentVolumeClaim") if c["metadata"]["name"] in owned]
-    await _delete_all(context, claims)
-    waiting = [each["metadata"]["name"] for each in (*await client.list("Pod", selector), *claims)]
-    if waiting:
+    if waiting := await _delete_data(context, live["metadata"]["name"]):
         generation, now = live["metadata"]["generation"], context.clock()
         await _tell(context, live, deleting_status(waiting, live.get("status", {}), generation, now))
-        return 1.0
-    await _delete_credentials(context, name, _ENGINES)
-    await client.set_finalizers(live, [each for each in finalizers if each != labels.DELETE_DATA])
+        return _GOING_SECONDS
+    await context.client.set_finalizers(live, [each for each in finalizers if each != labels.DELETE_DATA])
     return None
 
 
-async def _delete_credentials(context: Context, region: str, engines: Sequence[Credential]) -> None:
-    for engine in engines:
-        await context.client.delete("Secret", engine.name(region))
+async def _bury(context: Context, name: str) -> bool:
+    """The end of a region that went before it had our finalizer; whether that takes another look.
+
+    It begins only while no region has the name. One that is made later waits, as a finalizer would make it.
+    """
+    departures, last = context.departures, context.departures.last(name)
+    if last is not None and not departures.begun(name):
+        admitted = admit(last, context.images, context.jurisdiction)
+        if isinstance(admitted, Refusal) or admitted.spec.deletion_policy != "Delete":
+            departures.settle(name)
+        else:
+            _LOG.info("%s %s went with deletionPolicy Delete: its data goes as well", KIND, name)
+            departures.begin(name)
+    if departures.begun(name) and await _delete_data(context, name):
+        return True
+    departures.settle(name)
+    return False
+
+
+async def _delete_data(context: Context, region: str) -> list[str]:
+    """Delete the pods of a region, then its volumes and credentials; the names of what is not gone yet."""
+    client, selector = context.client, f"{labels.MANAGED},{labels.REGION}={region}"
+    for kind in ("Deployment", "StatefulSet", "Job"):
+        await _delete_all(context, await client.list(kind, selector))
+    owned = {f"{stateful.CLAIM}-{region}-{engine.component}-0" for engine in _ENGINES}
+    claims = [c for c in await client.list("PersistentVolumeClaim") if c["metadata"]["name"] in owned]
+    await _delete_all(context, claims)
+    waiting = [each["metadata"]["name"] for each in (*await client.list("Pod", selector), *claims)]
+    if not waiting:
+        for engine in _ENGINES:
+            await client.delete("Secret", engine.name(region))
+    return waiting
 
 
 async def _delete_all(context: Context, objects: Sequence[Object]) -> None:

@@ -1,4 +1,4 @@
-"""A real API server with its controllers, stand-ins for kubelet and /status, the operator as a process."""
+"""A site on a real API server: stand-ins for kubelet and /status, and the operator as a process."""
 
 import contextlib
 import json
@@ -10,7 +10,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,124 +20,24 @@ import httpx
 import pytest
 import yaml
 
-from fleetmeter_api.manifests import KINDS
 from fleetmeter_cluster import binaries
+from fleetmeter_cluster.ports import free_port
 from fleetmeter_cluster.progress import await_true
-from fleetmeter_local.ports import free_port
 from fleetmeter_operator.cluster import kinds
+
+from .plane import Plane, running_plane
 
 Object = dict[str, Any]
 HERE = Path(__file__).parent
 CHART = HERE.parents[2] / "charts" / "fleetmeter"
-AUDIT = {
-    "apiVersion": "audit.k8s.io/v1",
-    "kind": "Policy",
-    "rules": [
-        {"level": "Metadata", "users": ["operator"], "omitStages": ["RequestReceived"]},
-        {"level": "None"},
-    ],
-}
-DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-CONTROLLERS = "*,-nodeipam,-nodelifecycle,-serviceaccount,-serviceaccount-token"
 IMAGES = json.dumps({part: f"localhost/{part}:dev" for part in ("workers", "kafka", "postgres", "mosquitto")})
 WRITES = {"create", "update", "patch", "delete", "deletecollection"}
 
 
-@dataclass
-class Plane:
-    """etcd, kube-apiserver and kube-controller-manager; no kubelet, so pods exist and never run."""
-
-    directory: Path
-    port: int
-    admin: httpx.Client
-    server: subprocess.Popen[bytes]
-
-    def kubeconfig(self, user: str) -> Path:
-        """A kubeconfig of a user of the token file."""
-        path = self.directory / f"{user}.kubeconfig"
-        authority = str(self.directory / "certs" / "apiserver.crt")
-        cluster = {"server": f"https://127.0.0.1:{self.port}", "certificate-authority": authority}
-        contexts = [{"name": "it", "context": {"cluster": "it", "user": user}}]
-        users = [{"name": user, "user": {"token": f"{user}-token"}}]
-        config = {"contexts": contexts, "clusters": [{"name": "it", "cluster": cluster}], "users": users}
-        config |= {"apiVersion": "v1", "kind": "Config", "current-context": "it"}
-        path.write_text(yaml.safe_dump(config))
-        return path
-
-    def audited(self, namespace: str) -> list[tuple[str, str]]:
-        """What the operator asked of the API server in a namespace: verb and resource, in order."""
-        entries = (json.loads(line) for line in (self.directory / "audit.log").read_text().splitlines())
-        return [
-            (entry["verb"], entry["objectRef"]["resource"])
-            for entry in entries
-            if entry.get("objectRef", {}).get("namespace") == namespace
-        ]
-
-
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
-    directory = tmp_path_factory.mktemp("plane")
-    with ExitStack() as stack:
-        server, port = start(directory, stack)
-        headers = {"Authorization": "Bearer admin-token"}
-        url = f"https://127.0.0.1:{port}"
-        admin = stack.enter_context(httpx.Client(base_url=url, headers=headers, verify=False, timeout=30))
-        plane = Plane(directory, port, admin, server)
-        await_true(lambda: answers(admin, "/readyz"), "the API server", 60)
-        config = ("--kubeconfig", str(plane.kubeconfig("admin")))
-        flags = (f"--controllers={CONTROLLERS}", "--leader-elect=false", "--secure-port=0")
-        spawn(directory, stack, "kube-controller-manager", *config, *flags)
-        for kind in KINDS:
-            admin.post(DEFINITIONS, json=kind.definition()).raise_for_status()
-        for kind in kinds.CUSTOM:
-            await_true(lambda of=kind: answers(admin, kinds.path(of, "default")), f"kind {kind}", 30)
+    with running_plane(tmp_path_factory.mktemp("plane")) as plane:
         yield plane
-
-
-def start(directory: Path, stack: ExitStack) -> tuple[subprocess.Popen[bytes], int]:
-    etcd, peer, port = free_port(), free_port(), free_port()
-    store = f"http://127.0.0.1:{etcd}"
-    key = directory / "accounts.key"
-    subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
-    tokens = "admin-token,admin,admin,system:masters\noperator-token,operator,operator\n"
-    (directory / "tokens.csv").write_text(tokens)
-    (directory / "audit.yaml").write_text(yaml.safe_dump(AUDIT))
-    urls = (f"--listen-client-urls={store}", f"--advertise-client-urls={store}")
-    own = (f"--data-dir={directory}/etcd", f"--listen-peer-urls=http://127.0.0.1:{peer}", "--unsafe-no-fsync")
-    spawn(directory, stack, "etcd", *urls, *own)
-    options = {
-        "etcd-servers": store,
-        "secure-port": port,
-        "bind-address": "127.0.0.1",
-        "cert-dir": directory / "certs",
-        "service-account-key-file": key,
-        "service-account-signing-key-file": key,
-        "service-account-issuer": "https://kubernetes.default.svc",
-        "service-cluster-ip-range": "10.96.0.0/16",
-        "authorization-mode": "RBAC",
-        "token-auth-file": directory / "tokens.csv",
-        "disable-admission-plugins": "ServiceAccount",
-        "audit-policy-file": directory / "audit.yaml",
-        "audit-log-path": directory / "audit.log",
-    }
-    flags = [f"--{name}={value}" for name, value in options.items()]
-    return spawn(directory, stack, "kube-apiserver", *flags), port
-
-
-def spawn(directory: Path, stack: ExitStack, program: str, *flags: str) -> subprocess.Popen[bytes]:
-    """Start a program of the cluster; the stack kills it."""
-    log = stack.enter_context((directory / f"{program}.log").open("wb"))
-    process = subprocess.Popen([binaries.path(program), *flags], stdout=log, stderr=log)
-    stack.callback(process.wait)
-    stack.callback(process.kill)
-    return process
-
-
-def answers(client: httpx.Client, path: str) -> bool:
-    try:
-        return client.get(path).is_success
-    except httpx.HTTPError:
-        return False
 
 
 @dataclass
@@ -175,8 +74,9 @@ class Site:
         answer = self.plane.admin.patch(path, content=json.dumps(body), headers=headers)
         assert answer.is_success or answer.status_code in (404, 409), answer.text
 
-    def delete(self, kind: str, name: str) -> None:
-        self.plane.admin.delete(kinds.path(kind, self.namespace, name)).raise_for_status()
+    def delete(self, kind: str, name: str, how: str = "Background") -> None:
+        path = kinds.path(kind, self.namespace, name)
+        self.plane.admin.delete(path, params={"propagationPolicy": how}).raise_for_status()
 
     def condition(self, kind: str, name: str, type_: str) -> tuple[str, str, str]:
         for found in (self.get(kind, name) or {}).get("status", {}).get("conditions", []):
@@ -194,7 +94,7 @@ class Site:
         """What the operator wrote here, by the audit log."""
         return [(verb, what) for verb, what in self.plane.audited(self.namespace) if verb in WRITES]
 
-    def start_operator(self, resync_seconds: float = 2) -> None:
+    def start_operator(self, resync_seconds: float = 1) -> None:
         self.probe_port = free_port()
         env = {
             **os.environ,
@@ -275,7 +175,8 @@ class Site:
 
 
 def running() -> Object:
-    return {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+    ready = {"type": "Ready", "status": "True"}
+    return {"phase": "Running", "conditions": [ready], "containerStatuses": None}
 
 
 def ended(container: str, code: int) -> Object:
@@ -324,6 +225,20 @@ def rules() -> list[Object]:
 
 @pytest.fixture
 def site(plane: Plane, rules: list[Object], tmp_path: Path) -> Iterator[Site]:
+    with settled(plane, rules, tmp_path) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def lasting(plane: Plane, rules: list[Object], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A site that the tests of a module share, in their order."""
+    with settled(plane, rules, tmp_path_factory.mktemp("lasting")) as site:
+        yield site
+
+
+@contextlib.contextmanager
+def settled(plane: Plane, rules: list[Object], directory: Path) -> Generator[Site]:
+    """A namespace with the operator's Role, stand-ins for the rest, and no operator yet."""
     namespace = f"it-{uuid.uuid4().hex[:8]}"
     admin = plane.admin
     admin.post("/api/v1/namespaces", json={"metadata": {"name": namespace}}).raise_for_status()
@@ -335,7 +250,7 @@ def site(plane: Plane, rules: list[Object], tmp_path: Path) -> Iterator[Site]:
     subjects = [{"apiGroup": group, "kind": "User", "name": "operator"}]
     binding = {"metadata": {"name": "operator"}, "roleRef": reference, "subjects": subjects}
     admin.post(f"{rbac}/rolebindings", json=binding).raise_for_status()
-    site = Site(plane, namespace, tmp_path)
+    site = Site(plane, namespace, directory)
     with status_server(site), kubelet(site):
         yield site
         if site.process is not None and site.process.poll() is None:
@@ -373,7 +288,7 @@ def kubelet(site: Site) -> Generator[None]:
     done = threading.Event()
 
     def work() -> None:
-        while not done.wait(0.3):
+        while not done.wait(0.1):
             with contextlib.suppress(httpx.HTTPError):
                 site.run_pods()
 

@@ -4,10 +4,20 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from fleetmeter_cluster.progress import await_true
 
 Body = Callable[..., dict[str, Any]]
 PLAN = "fleetmeter.io/plan=iot"
+
+
+@pytest.fixture
+def site(lasting: Any) -> Any:
+    """A site with a running operator, shared: each test has a plan of its own."""
+    if lasting.process is None:
+        lasting.start_operator()
+    return lasting
 
 
 def version(name: str, day: str, price: str) -> dict[str, Any]:
@@ -17,7 +27,6 @@ def version(name: str, day: str, price: str) -> dict[str, Any]:
 
 def test_each_content_is_published_once_and_kept(site: Any, plan: Body, region: Body) -> None:
     site.report("eu", plansInUse=["iot"])
-    site.start_operator()
     site.create(plan())
     site.create(region())
     await_true(lambda: site.condition("PricingPlan", "iot", "Ready")[0] == "True", "the plan to be published")
@@ -37,20 +46,19 @@ def test_each_content_is_published_once_and_kept(site: Any, plan: Body, region: 
 
 
 def test_a_deleted_document_is_published_again(site: Any, plan: Body) -> None:
-    site.start_operator()
-    site.create(plan())
-    await_true(lambda: site.names("ConfigMap", PLAN), "the document")
-    (name,) = site.names("ConfigMap", PLAN)
+    label = "fleetmeter.io/plan=lost"
+    site.create(plan("lost"))
+    await_true(lambda: site.names("ConfigMap", label), "the document")
+    (name,) = site.names("ConfigMap", label)
     site.delete("ConfigMap", name)
-    await_true(lambda: site.names("ConfigMap", PLAN) == [name], "the document to be back")
+    await_true(lambda: site.names("ConfigMap", label) == [name], "the document to be back")
 
 
 def test_a_cliff_is_told(site: Any, plan: Body) -> None:
     tiers = [{"upTo": "1000", "unitPrice": "0.010"}, {"unitPrice": "0.005"}]
     charge = {"name": "messages", "metric": "messages", "model": "Volume", "tiers": tiers}
     steep = {"version": "1", "effectiveFrom": "2022-01-01T00:00:00Z", "charges": [charge]}
-    site.start_operator()
-    site.create(plan(versions=[steep]))
-    await_true(lambda: site.condition("PricingPlan", "iot", "CliffWarning")[0] == "True", "the warning")
-    assert "1000 units cost 10.000" in site.condition("PricingPlan", "iot", "CliffWarning")[2]
-    assert site.condition("PricingPlan", "iot", "Ready")[0] == "True"
+    site.create(plan("steep", versions=[steep]))
+    await_true(lambda: site.condition("PricingPlan", "steep", "CliffWarning")[0] == "True", "the warning")
+    assert "1000 units cost 10.000" in site.condition("PricingPlan", "steep", "CliffWarning")[2]
+    assert site.condition("PricingPlan", "steep", "Ready")[0] == "True"
