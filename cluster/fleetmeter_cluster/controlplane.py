@@ -1,7 +1,6 @@
 """The control plane: etcd, API server, controller manager, scheduler, and the certificates of all parts."""
 
 import shutil
-import socket
 import ssl
 import subprocess
 import urllib.error
@@ -13,6 +12,7 @@ from pathlib import Path
 from fleetmeter_cluster import binaries
 from fleetmeter_cluster.namespace import Namespace
 from fleetmeter_cluster.pki import Authority, Subject
+from fleetmeter_cluster.ports import free_port
 from fleetmeter_cluster.progress import Step, await_true
 from fleetmeter_cluster.state import Place
 
@@ -89,7 +89,7 @@ def apiserver(folder: Path) -> Generator[Path]:
     authority.create()
     authority.sign(Subject("apiserver", "kube-apiserver", serves=("localhost", "127.0.0.1")))
     authority.sign(Subject("admin", "admin", "system:masters"))
-    client, peer, secure = _free_ports(3)
+    client, peer, secure = free_port(), free_port(), free_port()
     server = f"https://127.0.0.1:{secure}"
     authority.kubeconfig("admin", server, folder / "kubeconfig")
     common = _server_options(authority.folder, f"http://127.0.0.1:{client}", "10.96.0.0/24")
@@ -179,11 +179,3 @@ def _ready(server: str, pki: Path) -> bool:
             return response.status == 200
     except (urllib.error.URLError, OSError):
         return False
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports

@@ -1,4 +1,4 @@
-"""Free ports on loopback."""
+"""Free ports on loopback, each given to one process alone."""
 
 import random
 import socket
@@ -9,16 +9,27 @@ LOOPBACK = "127.0.0.1"
 _FIRST: Final = 20_000
 _LAST: Final = 32_000
 """Below what Linux gives to outgoing connections, which could take a port before its server does."""
-_given: set[int] = set()
+_claims: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listens on now, and that this process was not given before."""
+    """A TCP port of 127.0.0.1 that nothing listens on now, and that was given to nobody who still runs."""
     while True:
         port = random.randrange(_FIRST, _LAST)  # noqa: S311
-        if port not in _given and _can_bind(port):
-            _given.add(port)
+        if _claimed(port) and _can_bind(port):
             return port
+
+
+def _claimed(port: int) -> bool:
+    """Claim the port among the processes that ask here; the kernel frees the name when this one ends."""
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0fleetmeter-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    _claims.append(claim)
+    return True
 
 
 def _can_bind(port: int) -> bool:

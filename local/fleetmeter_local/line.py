@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
+from fleetmeter_cluster.ports import LOOPBACK
 from fleetmeter_local.engines import Kafka, Mosquitto, Postgres
-from fleetmeter_local.ports import LOOPBACK
 from fleetmeter_local.process import Process, ProcessError
 from fleetmeter_local.region_files import RegionFiles
 from fleetmeter_local.worker import Worker

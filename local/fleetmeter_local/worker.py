@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from fleetmeter_local.ports import LOOPBACK, free_port
+from fleetmeter_cluster.ports import LOOPBACK, free_port
 from fleetmeter_local.process import Process
 
 

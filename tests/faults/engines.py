@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import psycopg
 
+from fleetmeter_cluster.ports import LOOPBACK
 from fleetmeter_local.engines import Kafka, Postgres
-from fleetmeter_local.ports import LOOPBACK
 from fleetmeter_local.process import ProcessError
 
 from .proxy import Proxy

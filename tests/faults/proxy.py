@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Final
 
-from fleetmeter_local.ports import LOOPBACK, free_port
+from fleetmeter_cluster.ports import LOOPBACK, free_port
 
 _CHUNK: Final = 65536
 _RESET: Final = struct.pack("ii", 1, 0)

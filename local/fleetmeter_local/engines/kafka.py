@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from fleetmeter_cluster.kafka import SOURCE, kafka_home
-from fleetmeter_local.ports import LOOPBACK, free_port, listening
+from fleetmeter_cluster.ports import LOOPBACK, free_port, listening
 from fleetmeter_local.process import Process
 
 Made = dict[str, Future[None]]

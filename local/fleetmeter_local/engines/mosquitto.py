@@ -5,7 +5,7 @@ import secrets
 import shutil
 from pathlib import Path
 
-from fleetmeter_local.ports import LOOPBACK, free_port, listening
+from fleetmeter_cluster.ports import LOOPBACK, free_port, listening
 from fleetmeter_local.process import Process, ProcessError, own
 
 SCRIPT = Path(__file__).resolve().parents[3] / "images" / "mosquitto" / "start-mosquitto"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 
-from fleetmeter_local.ports import LOOPBACK, free_port
+from fleetmeter_cluster.ports import LOOPBACK, free_port
 from fleetmeter_local.process import Process, ProcessError, own, run
 
 INSTALLED = Path("/usr/lib/postgresql")

@@ -18,8 +18,8 @@ import pytest
 from confluent_kafka import Producer
 
 from fleetmeter_api.contract import Contract
+from fleetmeter_cluster.ports import free_port
 from fleetmeter_cluster.progress import await_true
-from fleetmeter_local.ports import free_port
 from fleetmeter_rules.instant import to_micros
 from fleetmeter_wire.record import Headers, encode_headers
 from fleetmeter_workers.ledger import backfills, contracts, registry
