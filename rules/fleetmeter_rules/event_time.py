@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from fleetmeter_api.region import DEFAULT_MAX_OFFLINE_SECONDS, DeviceClass, TimeFallback
 from fleetmeter_rules import boundary
@@ -18,6 +20,9 @@ DRIFT_PPM: Final = 100
 """What a device's oscillator may drift, in parts per million: five times an ordinary crystal."""
 GATEWAY_LAG: Final = timedelta(minutes=10)
 """How long the gateway may take to store a message; a gateway clock further from R is not believed."""
+_AT_ONCE: Final = timedelta(0)
+_DRIFT_PART: Final = 1_000_000 // DRIFT_PPM
+"""The same as one part in so many."""
 
 
 class TimeMethod(IntEnum):
@@ -41,7 +46,7 @@ class Quality(StrEnum):
     UNVERIFIED = "unverified"
 
 
-class DeviceTime(NamedTuple):
+class DeviceTime(msgspec.Struct, frozen=True, gc=False):
     """What a message says about time. All optional; no field is believed alone.
 
     `event_at`, `sent_at`: the device's wall clock at the event and at the sending. `event_uptime`,
@@ -88,7 +93,7 @@ def rules_of(device_class: DeviceClass) -> ClassRules:
     )
 
 
-class Resolved(NamedTuple):
+class Resolved(msgspec.Struct, frozen=True, gc=False):
     """T, how uncertain it is, and how it was found. `offset`: how far the device's clock was behind ours,
     if known."""
 
@@ -128,9 +133,9 @@ def resolve_event_time(
     device's clock where it is shortly before R.
     """
     if device is None or not device.says_something:
-        return Resolved(received_at, timedelta(0), TimeMethod.RECEIVED, Quality.RECEIVED)
+        return Resolved(received_at, _AT_ONCE, TimeMethod.RECEIVED, Quality.RECEIVED)
     reference = received_at
-    if gateway_at is not None and timedelta(0) <= received_at - gateway_at <= GATEWAY_LAG:
+    if gateway_at is not None and _AT_ONCE <= received_at - gateway_at <= GATEWAY_LAG:
         reference = gateway_at
     found = (
         _by_uptime(device, reference, rules)
@@ -149,7 +154,7 @@ def _by_uptime(device: DeviceTime, reference: datetime, rules: ClassRules) -> Re
         return None
     same_boot = device.event_boot is not None and device.event_boot == (device.sent_boot or device.event_boot)
     age = device.sent_uptime - device.event_uptime
-    if not same_boot or age < timedelta(0):
+    if not same_boot or age < _AT_ONCE:
         return None
     at = reference - age
     offset = None if device.event_at is None else at - device.event_at
@@ -167,16 +172,17 @@ def _by_sent_at(device: DeviceTime, reference: datetime, rules: ClassRules) -> R
     if device.event_at is None or device.sent_at is None or device.clock_stepped:
         return None
     age = device.sent_at - device.event_at
-    if not timedelta(0) <= age <= rules.max_offline:
+    if not _AT_ONCE <= age <= rules.max_offline:
         return None
     at = reference - age
     uncertainty = _pair_uncertainty(age, at, device.event_at, rules)
     offset = reference - device.sent_at
-    if never_set(device.sent_at, reference) and device.sent_boot is None:
+    unset = never_set(device.sent_at, reference)
+    if unset and device.sent_boot is None:
         flags = (*device.flags, "clock_unset")
         widest = max(uncertainty, rules.max_offline - age)
         return Resolved(at, widest, TimeMethod.SENT_AT, Quality.UNVERIFIED, flags, offset)
-    if never_set(device.sent_at, reference) and device.sent_boot != device.event_boot:
+    if unset and device.sent_boot != device.event_boot:
         return None
     return Resolved(at, uncertainty, TimeMethod.SENT_AT, Quality.CORRECTED, device.flags, offset)
 
@@ -189,7 +195,7 @@ def _pair_uncertainty(
 
     A message that waited in a broker's queue and a clock that runs late look the same, so both times stay in.
     """
-    least = TRANSIT + age * DRIFT_PPM // 1_000_000
+    least = TRANSIT + age // _DRIFT_PART
     if event_at is None or not rules.tolerance < at - event_at <= rules.max_offline - age:
         return least
     return at - event_at + least

@@ -27,8 +27,8 @@ def part(name: str, value: Value) -> bytes:
     """One named value of a fingerprint, each behind its length; nothing for None."""
     if value is None:
         return b""
-    # Few quantities and names come again and again, instants hardly ever.
-    return _instant(name, value) if isinstance(value, datetime) else _repeated(name, value)
+    encoded = _encode(value)
+    return _label(name) + len(encoded).to_bytes(4, "big") + encoded
 
 
 def of_parts(*parts: bytes) -> bytes:
@@ -43,20 +43,10 @@ def _label(name: str) -> bytes:
     return len(label).to_bytes(4, "big") + label
 
 
-@lru_cache(maxsize=4096, typed=True)
-def _repeated(name: str, value: str | bytes | int | Decimal) -> bytes:
-    """Name and value, each behind its length."""
-    encoded = _encode(value)
-    return _label(name) + len(encoded).to_bytes(4, "big") + encoded
-
-
-def _instant(name: str, value: datetime) -> bytes:
-    encoded = b"t%d" % to_micros(value)
-    return _label(name) + len(encoded).to_bytes(4, "big") + encoded
-
-
-def _encode(value: str | bytes | int | Decimal) -> bytes:
+def _encode(value: str | bytes | int | Decimal | datetime) -> bytes:
     """Type letter and text, so that 1, "1" and b"1" differ."""
+    if isinstance(value, datetime):
+        return b"t%d" % to_micros(value)
     if isinstance(value, bytes):
         return b"b" + value
     if isinstance(value, Decimal):

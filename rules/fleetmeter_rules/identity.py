@@ -2,10 +2,13 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 from enum import StrEnum
 from functools import lru_cache
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
+
+import msgspec
 
 _VERSION: Final = b"fm1"
 _NO_SESSION: Final = "none"
@@ -26,6 +29,10 @@ _TAG_EPOCH_SEQUENCE: Final = 3
 _TAG_PRODUCER_ID: Final = 4
 
 
+_Natural: TypeAlias = tuple[int, int, int]
+"""Layout, epoch and sequence of an identity that fits the packed form."""
+
+
 class IdentityMethod(StrEnum):
     """How the device named its event; the values are those of `identityMethods` of a device class."""
 
@@ -43,7 +50,7 @@ WEAK_METHODS: Final = frozenset({IdentityMethod.CONTENT_HASH, IdentityMethod.BRO
 """Methods that can merge two events or split one; a device class must allow them by name."""
 
 
-class Identity(NamedTuple):
+class Identity(msgspec.Struct, frozen=True, gc=False):
     """One billable item of one event of one device; no customer, metric or time is part of it.
 
     `fields` are the method's own, in the order of its constructor below; `item` is the index in the message.
@@ -55,7 +62,7 @@ class Identity(NamedTuple):
     item: int = 0
 
 
-class PackedKey(NamedTuple):
+class PackedKey(msgspec.Struct, frozen=True, gc=False):
     """The 16-byte primary key of an identity, and the canonical bytes where the key alone can't tell it."""
 
     key: bytes
@@ -161,7 +168,9 @@ def packed_key(device_id: int, identity: Identity) -> PackedKey:
     """
     if not 0 <= device_id <= _MAX_DEVICE:
         raise ValueError(f"device number {device_id} is outside 0 to {_MAX_DEVICE}")
-    natural = _natural(identity) if identity.item <= _MAX_PACKED_ITEM else None
+    natural = None
+    if identity.method in _NATURAL and identity.item <= _MAX_PACKED_ITEM:
+        natural = _NATURAL[identity.method](identity.fields)
     if natural is not None:
         tag, epoch, sequence = natural
         return PackedKey(_PACK(device_id, epoch, (sequence << 16) | (tag << 12) | identity.item), None)
@@ -198,22 +207,8 @@ def device_id_of(key: bytes) -> int:
     return int.from_bytes(key[:4], "big") & _MAX_DEVICE
 
 
-def _natural(identity: Identity) -> tuple[int, int, int] | None:
-    """(layout, epoch, sequence) where the identity fits the packed form and comes back unchanged."""
-    fields = identity.fields
-    if identity.method is IdentityMethod.LORAWAN:
-        return _natural_lorawan(fields[0], fields[1])
-    if identity.method is IdentityMethod.EPOCH_SEQUENCE:
-        epoch, sequence = _epoch(fields[0]), _small(fields[1], _MAX_SEQUENCE)
-        return None if epoch is None or sequence is None else (_TAG_EPOCH_SEQUENCE, epoch, sequence)
-    if identity.method is IdentityMethod.PRODUCER_ID and fields[0] == "":
-        sequence = _small(fields[1], _MAX_SEQUENCE)
-        return None if sequence is None else (_TAG_PRODUCER_ID, 0, sequence)
-    return None
-
-
-def _natural_lorawan(scope: str, counter: str) -> tuple[int, int, int] | None:
-    sequence = _small(counter, _MAX_SEQUENCE)
+def _natural_lorawan(fields: tuple[str, ...]) -> _Natural | None:
+    scope, sequence = fields[0], _small(fields[1], _MAX_SEQUENCE)
     if sequence is None:
         return None
     if scope == _NO_SESSION:
@@ -221,6 +216,24 @@ def _natural_lorawan(scope: str, counter: str) -> tuple[int, int, int] | None:
     if scope.startswith("addr:"):
         return _TAG_LORAWAN, int(scope[5:], 16), sequence
     return None
+
+
+def _natural_epoch(fields: tuple[str, ...]) -> _Natural | None:
+    epoch, sequence = _epoch(fields[0]), _small(fields[1], _MAX_SEQUENCE)
+    return None if epoch is None or sequence is None else (_TAG_EPOCH_SEQUENCE, epoch, sequence)
+
+
+def _natural_producer(fields: tuple[str, ...]) -> _Natural | None:
+    sequence = _small(fields[1], _MAX_SEQUENCE) if fields[0] == "" else None
+    return None if sequence is None else (_TAG_PRODUCER_ID, 0, sequence)
+
+
+_NATURAL: Final[dict[str, Callable[[tuple[str, ...]], _Natural | None]]] = {
+    IdentityMethod.LORAWAN: _natural_lorawan,
+    IdentityMethod.EPOCH_SEQUENCE: _natural_epoch,
+    IdentityMethod.PRODUCER_ID: _natural_producer,
+}
+"""How the fields of a method fit the packed form and come back unchanged; None where they do not."""
 
 
 @lru_cache(maxsize=4096)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+import msgspec
+
 from fleetmeter_api.contract import LateUsagePolicy
 from fleetmeter_rules.calendar import Bounds, Calendar, contract_period, cut_off
 
@@ -17,8 +19,7 @@ class Action(StrEnum):
     REOPEN = "reopen"
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """Where the event goes, whether it is late, and the reason code if it is set aside.
 
     `late`: received at or after the end of its period, whatever becomes of it. `clock_stepped`: received

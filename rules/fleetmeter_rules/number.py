@@ -15,6 +15,7 @@ EXACT: Final = Context(
 
 INTEGER_DIGITS: Final = 10
 FRACTION_DIGITS: Final = 10
+_LEAST: Final = Decimal(1).scaleb(-FRACTION_DIGITS)
 _QUANTITY = re.compile(r"-?(0|[1-9][0-9]{0,39})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
 
 
@@ -22,7 +23,7 @@ class QuantityError(ValueError):
     """A quantity that no invoice can hold; the text says why."""
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16_384)
 def quantity(text: str) -> Decimal:
     """A device's quantity: a finite decimal >= 0 with at most 10 integer and 10 fraction digits.
 
@@ -36,10 +37,9 @@ def quantity(text: str) -> Decimal:
     if value.is_zero():
         return Decimal(0)
     value = value.normalize(EXACT)
-    exponent = int(value.as_tuple().exponent)
     if value.adjusted() >= INTEGER_DIGITS:
         raise QuantityError(f"{clip(text)} has more than {INTEGER_DIGITS} digits before the point")
-    if -exponent > FRACTION_DIGITS:
+    if EXACT.remainder(value, _LEAST):
         raise QuantityError(f"{clip(text)} has more than {FRACTION_DIGITS} digits after the point")
     return value
 

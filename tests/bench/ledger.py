@@ -45,12 +45,14 @@ def migrated(postgres: Postgres, name: str, *fleets: Fleet) -> str:
     with connect("bench", postgres.dsn(name)) as connection:
         migrations.migrate(connection, {}, lambda _: None)
         owners = [pair for fleet in fleets for pair in fleet.owners()]
-        contracts.add_versions(connection, [_contract(code) for code in sorted({code for _, code in owners})])
+        customers = sorted({code for _, code in owners})
+        contracts.add_versions(connection, [contract_of(code) for code in customers])
         registry.register(connection, [registry.Registration(uid, code) for uid, code in owners], "bench")
     return name
 
 
-def _contract(code: str) -> Contract:
+def contract_of(code: str) -> Contract:
+    """The contract of a customer of the fleet."""
     return Contract.model_validate(
         {
             "contract": f"c-{code}",

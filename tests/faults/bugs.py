@@ -72,8 +72,9 @@ BUGS: Final = (
     Bug(
         "what is read again is counted again",
         "workers/fleetmeter_workers/consumer/tally.py",
-        "if record.offset >= starts[record.partition].counted_offset:",
-        "if record.offset >= 0:",
+        "counted = record.offset >= starts[record.partition].counted_offset\n        if counted:\n"
+        "            kinds",
+        "counted = record.offset >= 0\n        if counted:\n            kinds",
         _STEPS,
     ),
     Bug(

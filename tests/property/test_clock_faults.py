@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from fleetmeter_rules.clock_faults import (
     COUNTER_WRAP,
@@ -134,7 +135,7 @@ def test_a_reboot_of_a_clock_that_was_never_set_is_never_overlooked(
     assert "clock_unset" in found.flags
     assert found.quality is Quality.UNVERIFIED
     assert abs(found.at - true) <= found.uncertainty
-    told = device._replace(event_boot="1", sent_boot="2")
+    told = structs.replace(device, event_boot="1", sent_boot="2")
     refused = resolve_event_time(told, received_at, RULES)
     assert isinstance(refused, Ambiguous) or "seconds_for_milliseconds" in refused.flags
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from fleetmeter_rules.event_time import (
     Ambiguous,
@@ -94,7 +95,7 @@ def test_every_message_gets_a_time_or_a_refusal_with_candidates(
 def test_a_replay_decides_the_same(device: DeviceTime, fallback: TimeFallback, lag: timedelta) -> None:
     rules = replace(RULES, fallback=fallback)
     first = resolve_event_time(device, R, rules, R - lag)
-    assert first == resolve_event_time(device._replace(), R, rules, R - lag)
+    assert first == resolve_event_time(structs.replace(device), R, rules, R - lag)
 
 
 @given(devices, st.timedeltas(timedelta(days=-400), timedelta(days=400)))
@@ -103,7 +104,8 @@ def test_moving_all_clocks_moves_the_answer(device: DeviceTime, by: timedelta) -
     first = resolve_event_time(device, R, RULES)
     if not isinstance(first, Resolved) or first.method not in (TimeMethod.UPTIME, TimeMethod.SENT_AT):
         return
-    moved = device._replace(
+    moved = structs.replace(
+        device,
         event_at=None if device.event_at is None else device.event_at + by,
         sent_at=None if device.sent_at is None else device.sent_at + by,
     )

@@ -27,7 +27,7 @@ written = st.tuples(
 
 def careful(text: str) -> timestamp.Timestamp:
     """The reading without the shortcut."""
-    with patch.object(timestamp, "_is_common", lambda _: False):
+    with patch.object(timestamp, "_common", lambda _: None):
         return timestamp.timestamp(text)
 
 

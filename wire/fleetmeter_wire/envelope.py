@@ -2,10 +2,12 @@
 
 import re
 import unicodedata
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple
+
+import msgspec
 
 from fleetmeter_rules import identity
 from fleetmeter_rules.device import device_uid, unseen
@@ -14,7 +16,7 @@ from fleetmeter_rules.fingerprint import of_parts, part
 from fleetmeter_rules.identity import Identity
 from fleetmeter_rules.number import QuantityError, clip, plain, quantity
 from fleetmeter_wire.message import MESSAGES, Decoded, Item, MalformedError, NotBillable
-from fleetmeter_wire.strict_json import Object
+from fleetmeter_wire.strict_json import Object, Value
 from fleetmeter_wire.timestamp import UNREADABLE, Timestamp, timestamp
 
 MAX_ITEMS: Final = 1000
@@ -25,7 +27,7 @@ _MAX_UPTIME_MS: Final = 10**13
 _UNREADABLE_FLAG: Final = "event_time_unreadable"
 
 
-class _Quantity(NamedTuple):
+class _Quantity(msgspec.Struct, frozen=True, gc=False):
     """An item before it has its identity."""
 
     metric: str
@@ -60,8 +62,10 @@ def read(message: Object, request: RequestKey | None = None) -> Decoded | NotBil
     event_at = _timestamp(fields, "eventAt")
     names = _identity(device, fields, event_at, quantities, request)
     seen = None if event_at is None else event_at.instant
+    # When it was measured by the device's word, not when it was sent, which each attempt states anew.
+    when = part("eventAt", seen)
     items = [
-        Item(q.metric, q.quantity, _at_index(names, index), _fingerprint(q, seen), q.register)
+        Item(q.metric, q.quantity, _at_index(names, index), of_parts(when, _measured(q)), q.register)
         for index, q in enumerate(quantities)
     ]
     return Decoded(device, names.method, tuple(items), _device_time(fields, event_at))
@@ -79,7 +83,7 @@ def _unwrapped(message: Object) -> Object:
     outer = {"id": message.get("id"), "source": message.get("source")}
     outer |= {"device": message.get("subject"), "eventAt": message.get("time")}
     given = {name: value for name, value in outer.items() if value is not None}
-    return given | cast("Object", data)
+    return given | data
 
 
 def _device(value: object) -> str:
@@ -98,22 +102,20 @@ def _quantities(fields: Object) -> list[_Quantity]:
     items = fields["items"]
     if not isinstance(items, list):
         raise MalformedError("items must be a list of {metric, quantity}")
-    entries = cast("list[object]", items)
-    if len(entries) > MAX_ITEMS:
-        raise MalformedError(f"a message has at most {MAX_ITEMS} items, this one has {len(entries)}")
-    return [_quantity(index, entry) for index, entry in enumerate(entries)]
+    if len(items) > MAX_ITEMS:
+        raise MalformedError(f"a message has at most {MAX_ITEMS} items, this one has {len(items)}")
+    return [_quantity(index, item) for index, item in enumerate(items)]
 
 
-def _quantity(index: int, entry: object) -> _Quantity:
-    if not isinstance(entry, dict):
+def _quantity(index: int, item: Value) -> _Quantity:
+    if not isinstance(item, dict):
         raise MalformedError(f"items[{index}] must be an object with metric and quantity")
-    item = cast("Object", entry)
     metric = item.get("metric")
     if not isinstance(metric, str) or not _is_metric(metric):
         raise MalformedError(
             f"items[{index}].metric must be a metric's code: lower case, digits and _, a letter first"
         )
-    given: Any = item.get("quantity")
+    given = item.get("quantity")
     if isinstance(given, bool) or not isinstance(given, (str, int, Decimal)):
         raise MalformedError(f"items[{index}].quantity must be a decimal in quotes", "quantity_invalid")
     try:
@@ -176,33 +178,28 @@ def _names(fields: Object, name: str, parts: tuple[str, ...]) -> list[str]:
     value = fields[name]
     if not isinstance(value, dict):
         raise MalformedError(f"{name} must be an object of {', '.join(parts)}")
-    return [_label(cast("Object", value), part) for part in parts]
+    return [_label(value, part) for part in parts]
 
 
 def _at_index(names: Identity, index: int) -> Identity:
     return names if index == 0 else Identity(names.method, names.device, names.fields, index)
 
 
-def _fingerprint(item: _Quantity, event_at: datetime | None) -> bytes:
-    """What was measured and when by the device's word; not when it was sent, which each attempt states
-    anew."""
-    return of_parts(part("eventAt", event_at), _measured(item))
-
-
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16_384)
 def _measured(item: _Quantity) -> bytes:
-    """The parts of a fingerprint that come again and again, in the order of their names."""
-    named = ("metric", item.metric), ("quantity", item.quantity), ("register", item.register or None)
-    return b"".join(part(name, value) for name, value in named)
+    """What was measured, as the parts of a fingerprint that come again and again, in the order of their
+    names."""
+    register = part("register", item.register or None)
+    return part("metric", item.metric) + part("quantity", item.quantity) + register
 
 
 def _label(fields: Object, name: str) -> str:
     """A short text that names something; a whole number counts as its decimal spelling."""
     value = fields.get(name)
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
     if isinstance(value, str) and 0 < len(value) <= MAX_ID and value.isascii() and value.isprintable():
         return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID:
         raise MalformedError(f"{name} must be text of 1 to {MAX_ID} characters")
     if unseen(value):
@@ -237,7 +234,7 @@ def _device_time(fields: Object, event_at: Timestamp | None) -> DeviceTime | Non
 
 
 def _uptime(fields: Object, name: str) -> timedelta | None:
-    value: Any = fields.get(name)
+    value = fields.get(name)
     if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
         return None
     if isinstance(value, Decimal) and not value.is_finite():

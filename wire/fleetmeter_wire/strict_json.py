@@ -3,7 +3,7 @@
 import json
 import re
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, NoReturn, TypeAlias
 
 import msgspec
 
@@ -16,10 +16,11 @@ _DIGITS: Final = bytes(ord("0") if chr(code) in "0123456789" else ord(".") for c
 _MANY_DIGITS: Final = b"0" * MAX_DIGITS
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.S)
 
-Object = dict[str, Any]
+Value: TypeAlias = "dict[str, Value] | list[Value] | str | int | Decimal | bool | None"
+Object: TypeAlias = dict[str, Value]
 
 
-def loads(raw: bytes) -> Any:
+def loads(raw: bytes) -> Value:
     """The value of a UTF-8 JSON text. Numbers with a point or exponent come as Decimal, others as int.
 
     Raises MalformedError for text that is not UTF-8, for a name given twice in one object, NaN and Infinity,
@@ -47,7 +48,7 @@ def load_object(raw: bytes) -> Object:
     value = loads(raw)
     if not isinstance(value, dict):
         raise MalformedError("the message is JSON, but not an object; send {…}")
-    return cast("Object", value)
+    return value
 
 
 def _plain(raw: bytes) -> Any:
@@ -56,9 +57,10 @@ def _plain(raw: bytes) -> Any:
     Of a name given twice msgspec keeps one. Where no string has an escape, every quote begins or ends a
     string, so a text with as many quotes as its value written anew has lost no name.
     """
-    if not raw.isascii() or b"\\" in raw or raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
+    # find, since `in` would first take the bytes for a number, and format an error.
+    if not raw.isascii() or raw.find(b"\\") >= 0 or raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
         return _DOUBTFUL
-    if _MANY_DIGITS in raw.translate(_DIGITS):
+    if raw.translate(_DIGITS).find(_MANY_DIGITS) >= 0:
         return _DOUBTFUL
     try:
         value = _READER.decode(raw)

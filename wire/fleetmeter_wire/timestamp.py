@@ -44,11 +44,9 @@ def timestamp(value: object) -> Timestamp:
 
 
 def _text(text: str) -> Timestamp:
-    if _is_common(text):
-        try:
-            return _within(datetime.fromisoformat(text), ())
-        except ValueError:
-            return UNREADABLE
+    common = _common(text)
+    if common is not None:
+        return _within(common, ())
     match = _RFC3339.fullmatch(text)
     if match is None:
         return UNREADABLE
@@ -64,11 +62,15 @@ def _text(text: str) -> Timestamp:
     return _within(instant, ("second_60",) if leap else ())
 
 
-def _is_common(text: str) -> bool:
-    """Whether it is written as 2026-03-31T23:59:59.123456Z or .123Z: so the library reads it as we do, or not
-    at all."""
-    common = len(text) in (24, 27) and text[4:20:3] == "--T::." and text[-1] == "Z"
-    return common and text[17:19] != "60"
+def _common(text: str) -> datetime | None:
+    """The instant of a text written as 2026-03-31T23:59:59.123456Z or .123Z, which the library reads as we
+    do, or not at all."""
+    if len(text) not in (24, 27) or text[4:20:3] != "--T::." or text[-1] != "Z":
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _offset(sign: str, hours: int, minutes: int) -> timezone:

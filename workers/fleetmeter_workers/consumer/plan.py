@@ -168,10 +168,10 @@ def _objection(
     """Why the message cannot be billed, as a reason code and a sentence."""
     if not device.registered:
         return "unknown_device", "the device is not registered; register it, then resolve what was set aside"
-    if decoded.method.value not in terms.identity_methods:
+    if decoded.method not in terms.identity_methods:
         return (
             "identity_not_allowed",
-            f"the device's class does not accept {decoded.method.value} as an identity",
+            f"the device's class does not accept {decoded.method} as an identity",
         )
     if isinstance(resolved, Ambiguous):
         return resolved.reason, resolved.detail
@@ -191,15 +191,16 @@ def _candidate(reading: _Reading, index: int, item: Item, known: Knowledge) -> C
         refusal = ("metric_unknown", "the region does not declare the metric; add it to spec.metrics")
     packed = packed_key(reading.device.device_id, item.identity)
     found = isinstance(resolved, Resolved)
+    # The first without their names: with all nineteen Python would build a dictionary for every call.
     return Candidate(
-        message=reading.message,
-        item=index,
-        key=packed.key,
-        canonical=packed.canonical,
-        fingerprint=item.fingerprint,
-        device_id=reading.device.device_id,
-        metric_id=metric_id,
-        quantity=item.quantity,
+        reading.message,
+        index,
+        packed.key,
+        packed.canonical,
+        item.fingerprint,
+        reading.device.device_id,
+        metric_id,
+        item.quantity,
         received_at=reading.received_at,
         event_at=resolved.at if found else None,
         uncertainty=_whole_seconds(resolved.uncertainty) if found else 0,

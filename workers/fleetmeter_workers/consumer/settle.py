@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from enum import Enum
+from enum import StrEnum
 
 import msgspec
 
@@ -17,7 +17,7 @@ Periods = Mapping[tuple[str, datetime], ContractPeriod]
 """The rows of the contract periods that a batch touches, with the phases that hold until its commit."""
 
 
-class Fate(Enum):
+class Fate(StrEnum):
     """What became of an item."""
 
     BILLED = "billed"

@@ -4,6 +4,8 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, TypeAlias, cast
 from uuid import UUID
 
@@ -31,6 +33,12 @@ _TRUNCATED: Final = (
     "unclean "
     "election. Find out which; then set next_offset of partition_offset to an offset that Kafka has"
 )
+
+
+@lru_cache(maxsize=1024)
+def _log_time(millis: int) -> datetime:
+    """A log time; where much comes in, many records have the same."""
+    return from_micros(millis * 1000)
 
 
 class MismatchError(Exception):
@@ -181,7 +189,7 @@ class Source:
             partition,
             offset,
             -1 if epoch is None else epoch,
-            from_micros(millis * 1000),
+            _log_time(millis),
             tuple(cast("_Pairs", message.headers() or ())),
             message.value() or b"",
         )

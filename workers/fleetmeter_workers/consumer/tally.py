@@ -12,20 +12,26 @@ from uuid import UUID
 from fleetmeter_rules.boundary import certain
 from fleetmeter_rules.conservation import Counters
 from fleetmeter_rules.instant import EPOCH
-from fleetmeter_wire.message import Decoded, Refusal
-from fleetmeter_workers.consumer.plan import Plan
+from fleetmeter_wire.message import Decoded, NotBillable, Refusal
+from fleetmeter_workers.consumer.plan import Candidate, Plan
 from fleetmeter_workers.consumer.record import Message, Record
-from fleetmeter_workers.consumer.settle import Fate, Settled
+from fleetmeter_workers.consumer.settle import Fate, Settled, Verdict
 from fleetmeter_workers.ledger.late_usage import LateRow
 from fleetmeter_workers.ledger.offsets import PartitionOffset
 from fleetmeter_workers.ledger.periods import PeriodCount
 from fleetmeter_workers.ledger.quarantine import WHOLE_RECORD, QuarantineRow
 from fleetmeter_workers.ledger.usage import HourKey, HourSum
 
-_NOTHING: Final = HourSum(0, 0, Decimal(0))
 _COLUMN: Final = {Fate.BILLED: "events", Fate.DUPLICATE: "duplicates", Fate.QUARANTINED: "quarantined"}
+_COUNTER: Final = {Decoded: "decoded", NotBillable: "not_billable", Refusal: "undecodable"}
 _Certainty: TypeAlias = dict[tuple[int, int], tuple[datetime, datetime]]
 """By match and uncertainty in seconds: where in the period an event is in no doubt."""
+_Kind: TypeAlias = tuple[int, Fate, int | None, bool]
+"""What many items have in common: their partition, fate and period, and whether they are late."""
+_Seen: TypeAlias = dict[tuple[int, str], int]
+"""How many records or items of a partition came to what, by the names of the counters."""
+_Usage: TypeAlias = tuple[int, int, int]
+"""Period id, metric id and hour since 1970 of what was billed."""
 
 
 @dataclass(slots=True)
@@ -52,71 +58,76 @@ def count(
 ) -> Tally:
     """The tally of a batch that begins at `starts`."""
     tally = Tally()
-    fates: dict[int, Counter[str]] = {partition: Counter() for partition in starts}
+    billed: dict[_Usage, list[Verdict]] = defaultdict(list)
+    kinds: dict[_Kind, int] = defaultdict(int)
+    seen: _Seen = defaultdict(int)
     periods: dict[int, Counter[str]] = defaultdict(Counter)
     kept: set[tuple[int, int]] = set()
     certainty: _Certainty = {}
     for one in settled:
-        record = one.verdict.candidate.message.record
-        if one.fate is Fate.BILLED:
-            _add_usage(tally, one)
-            if one.verdict.revision != 1:
+        verdict, fate = one.verdict, one.fate
+        record = verdict.candidate.message.record
+        counted = record.offset >= starts[record.partition].counted_offset
+        if counted:
+            kinds[record.partition, fate, one.period_id, verdict.late] += 1
+        if fate is Fate.BILLED:
+            billed[_usage(one)].append(verdict)
+            if verdict.revision != 1:
                 _add_late(tally, one)
-            if _in_doubt(one, certainty):
+            elif _in_doubt(verdict.candidate, certainty):
                 _add_boundary(tally, one, periods)
-        elif one.fate is Fate.QUARANTINED:
+            continue
+        if counted:
+            _add_reason(tally, one)
+        if fate is Fate.QUARANTINED:
             place = (record.partition, record.offset)
             tally.quarantine.append(_set_aside(one, topic_id, whole=place not in kept))
             kept.add(place)
-        if record.offset >= starts[record.partition].counted_offset:
-            fates[record.partition][one.fate.value] += 1
-            _add_count(tally, one, periods)
     for message in plan.messages:
-        _add_record(tally, message, starts, fates, topic_id)
-    tally.counters = {partition: _counters(seen) for partition, seen in fates.items()}
-    tally.periods = {period_id: PeriodCount(**seen) for period_id, seen in periods.items()}
+        record, outcome = message.record, message.outcome
+        counted = record.offset >= starts[record.partition].counted_offset
+        if counted:
+            seen[record.partition, _COUNTER[type(outcome)]] += 1
+        if isinstance(outcome, Refusal):
+            tally.quarantine.append(_row(message, topic_id, outcome.reason, outcome.detail, WHOLE_RECORD))
+            if counted:
+                tally.reasons[outcome.reason] += 1
+    _add_kinds(kinds, seen, periods)
+    tally.hours = {
+        (period_id, metric_id, _begin(hour)): _sum(verdicts)
+        for (period_id, metric_id, hour), verdicts in billed.items()
+    }
+    tally.counters = {partition: _counters(partition, seen) for partition in starts}
+    tally.periods = {period_id: PeriodCount(**counts) for period_id, counts in periods.items()}
     return tally
 
 
-def _counters(seen: Counter[str]) -> Counters:
+def _counters(partition: int, seen: _Seen) -> Counters:
     """Items were billed, duplicates or set aside; records were decoded, not billable or refused."""
+    decoded, not_billable, undecodable = (seen[partition, name] for name in _COUNTER.values())
+    billed, duplicate, quarantined = (seen[partition, fate] for fate in Fate)
     return Counters(
-        records=seen["decoded"] + seen["not_billable"] + seen["undecodable"],
-        decoded=seen["decoded"],
-        not_billable=seen["not_billable"],
-        undecodable=seen["undecodable"],
-        items=seen["billed"] + seen["duplicate"] + seen["quarantined"],
-        billed=seen["billed"],
-        duplicate=seen["duplicate"],
-        quarantined=seen["quarantined"],
+        records=decoded + not_billable + undecodable,
+        decoded=decoded,
+        not_billable=not_billable,
+        undecodable=undecodable,
+        items=billed + duplicate + quarantined,
+        billed=billed,
+        duplicate=duplicate,
+        quarantined=quarantined,
     )
 
 
-def _add_record(
-    tally: Tally,
-    message: Message,
-    starts: Mapping[int, PartitionOffset],
-    fates: dict[int, Counter[str]],
-    topic_id: UUID,
-) -> None:
-    record, outcome = message.record, message.outcome
-    counted = record.offset >= starts[record.partition].counted_offset
-    if isinstance(outcome, Refusal):
-        tally.quarantine.append(_row(message, topic_id, outcome.reason, outcome.detail, WHOLE_RECORD))
-        if counted:
-            tally.reasons[outcome.reason] += 1
-            fates[record.partition]["undecodable"] += 1
-    elif counted:
-        fates[record.partition]["decoded" if isinstance(outcome, Decoded) else "not_billable"] += 1
-
-
-def _add_usage(tally: Tally, one: Settled) -> None:
+def _usage(one: Settled) -> _Usage:
     candidate = one.verdict.candidate
     if candidate.event_at is None or candidate.metric_id is None or one.period_id is None:
         raise AssertionError("a billed event has a time, a metric and a period")
-    key = (one.period_id, candidate.metric_id, _hour(candidate.event_at))
-    events, late, quantity = tally.hours.get(key, _NOTHING)
-    tally.hours[key] = HourSum(events + 1, late + one.verdict.late, quantity + candidate.quantity)
+    return one.period_id, candidate.metric_id, _hour(candidate.event_at)
+
+
+def _sum(verdicts: Sequence[Verdict]) -> HourSum:
+    late = [verdict.late for verdict in verdicts].count(True)
+    return HourSum(len(verdicts), late, sum([verdict.candidate.quantity for verdict in verdicts], Decimal(0)))
 
 
 def _add_late(tally: Tally, one: Settled) -> None:
@@ -143,12 +154,10 @@ def _add_late(tally: Tally, one: Settled) -> None:
         )
 
 
-def _in_doubt(one: Settled, certainty: _Certainty) -> bool:
-    """Whether the event is billed by the first invoice of the period that holds its time, and may have
-    happened outside it."""
-    candidate = one.verdict.candidate
+def _in_doubt(candidate: Candidate, certainty: _Certainty) -> bool:
+    """Whether an event that is billed in the period of its time may have happened outside it."""
     at, match = candidate.event_at, candidate.match
-    if at is None or match is None or one.verdict.revision != 1:
+    if at is None or match is None:
         return False
     # The book hands out one object a period, so that a batch asks this once a period and uncertainty.
     key = (id(match), candidate.uncertainty)
@@ -165,28 +174,31 @@ def _add_boundary(tally: Tally, one: Settled, periods: dict[int, Counter[str]]) 
     periods[one.period_id]["boundary"] += 1
 
 
-def _add_count(tally: Tally, one: Settled, periods: dict[int, Counter[str]]) -> None:
+def _add_reason(tally: Tally, one: Settled) -> None:
     if one.reason is not None:
         tally.reasons[one.reason] += 1
     if one.fate is Fate.DUPLICATE and one.customer_id is not None:
-        tally.duplicates[one.customer_id, _hour(one.verdict.candidate.received_at)] += 1
-    if one.period_id is None:
-        return
-    seen = periods[one.period_id]
-    seen[_COLUMN[one.fate]] += 1
-    if one.verdict.late and one.fate is not Fate.DUPLICATE:
-        seen["late"] += 1
+        tally.duplicates[one.customer_id, _begin(_hour(one.verdict.candidate.received_at))] += 1
 
 
-def _hour(instant: datetime) -> datetime:
-    """The hour that the instant lies in, in UTC."""
+def _add_kinds(kinds: dict[_Kind, int], seen: _Seen, periods: dict[int, Counter[str]]) -> None:
+    for (partition, fate, period_id, late), number in kinds.items():
+        seen[partition, fate] += number
+        if period_id is not None:
+            periods[period_id][_COLUMN[fate]] += number
+            if late and fate is not Fate.DUPLICATE:
+                periods[period_id]["late"] += number
+
+
+def _hour(instant: datetime) -> int:
+    """The hour that the instant lies in, counted from 1970, UTC."""
     since = instant - EPOCH
-    return _hour_at(since.days * 24 + since.seconds // 3600)
+    return since.days * 24 + since.seconds // 3600
 
 
 @lru_cache(maxsize=4096)
-def _hour_at(hours: int) -> datetime:
-    return EPOCH + timedelta(hours=hours)
+def _begin(hour: int) -> datetime:
+    return EPOCH + timedelta(hours=hour)
 
 
 def _set_aside(one: Settled, topic_id: UUID, *, whole: bool) -> QuarantineRow:

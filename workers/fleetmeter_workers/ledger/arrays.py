@@ -9,9 +9,8 @@ from typing import ClassVar, Final
 
 import psycopg
 from psycopg.abc import Buffer
-from psycopg.adapt import Dumper
+from psycopg.adapt import Dumper, PyFormat
 from psycopg.pq import Format
-from psycopg.types.numeric import DecimalBinaryDumper
 
 _NULL: Final = b"\xff\xff\xff\xff"
 _HEADER: Final = Struct(">iiIii").pack
@@ -65,10 +64,10 @@ _Smallints = _array_type("int2")
 _Booleans = _array_type("bool")
 _Numerics = _array_type("numeric")
 _ByteStrings = _array_type("bytea")
-_decimal = DecimalBinaryDumper(Decimal)
+_decimal = psycopg.adapters.get_dumper(Decimal, PyFormat.BINARY)(Decimal)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16_384)
 def number(value: Decimal) -> bytes:
     """A decimal behind its length, in Postgres' binary form."""
     data = bytes(_decimal.dump(value) or b"")
