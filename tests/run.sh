@@ -18,9 +18,9 @@ stage "what this machine needs" python -m fleetmeter_cluster needs --install
 ((failed)) && exit 1
 stage "lint, layers, types, unit, property" bash tests/check.sh --junitxml="$results/check.xml" "$@"
 stage "binaries and images of the cluster" python -m fleetmeter_cluster prepare
-stage "integration: real Kafka, Postgres, Mosquitto, API server" \
-    pytest -q tests/integration --junitxml="$results/integration.xml" "$@"
-stage "faults: kills, stops and cuts under load" pytest -q tests/faults --junitxml="$results/faults.xml" "$@"
+# A file's tests stay together, for they share engines. Four at once: most of the time they wait, not work.
+stage "integration on real Kafka, Postgres, Mosquitto, API server; faults: kills, stops and cuts under load" \
+    pytest -q -n 4 --dist loadfile tests/integration tests/faults --junitxml="$results/engines.xml" "$@"
 stage "end to end: a real cluster" pytest -q tests/e2e --junitxml="$results/e2e.xml" "$@"
 python tests/count.py "$results" || failed=1
 exit $failed

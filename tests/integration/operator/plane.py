@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import yaml
@@ -59,12 +60,19 @@ class Plane:
 
     def audited(self, namespace: str) -> list[tuple[str, str]]:
         """What the operator asked of the API server in a namespace: verb and resource, in order."""
-        entries = (json.loads(line) for line in (self.directory / "audit.log").read_text().splitlines())
+        return [(entry["verb"], entry["objectRef"]["resource"]) for entry in self._audit(namespace)]
+
+    def forbidden(self, namespace: str) -> list[tuple[str, str]]:
+        """What of it the operator had no right to."""
         return [
             (entry["verb"], entry["objectRef"]["resource"])
-            for entry in entries
-            if entry.get("objectRef", {}).get("namespace") == namespace
+            for entry in self._audit(namespace)
+            if entry["responseStatus"]["code"] == 403
         ]
+
+    def _audit(self, namespace: str) -> list[dict[str, Any]]:
+        entries = (json.loads(line) for line in (self.directory / "audit.log").read_text().splitlines())
+        return [entry for entry in entries if entry.get("objectRef", {}).get("namespace") == namespace]
 
 
 @contextlib.contextmanager
