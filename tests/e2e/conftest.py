@@ -44,7 +44,7 @@ def installed(
 ) -> Iterator[Site]:
     """Fleetmeter installed by Helm in a namespace of the tests' own, removed at the end."""
     site = Site(cluster.kubeconfig, tmp_path_factory.mktemp("private"), namespace=NAMESPACE)
-    site.install(references, "resyncSeconds=10")
+    site.install(references, "resyncSeconds=5")
     yield site
     site.kubectl("delete", "billingregion", "--all", "--wait=true", "--timeout=120s")
     site.helm("uninstall", "fleetmeter", "--namespace", NAMESPACE, "--wait")

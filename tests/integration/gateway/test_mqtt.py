@@ -145,7 +145,8 @@ def test_the_key_is_the_owner_at_the_stated_time(site: Site, database: Database)
 def test_a_device_registered_while_it_runs_is_known_to_its_next_message(
     site: Site, database: Database
 ) -> None:
-    site.start_gateway()
+    gateway = site.start_gateway()
+    await_true(lambda: "registry read" in gateway.process.log.read_text(), "the gateway to know the registry")
     register(database, DEVICE, "alpine-weather")
     site.sender("ingest").publish("uplink/helium", helium(1))
     assert site.topic.records(1)[0].key == b"alpine-weather"

@@ -107,11 +107,3 @@ def test_a_trace_loaded_again_changes_nothing(billed: Any, tmp_path: Path) -> No
     line.close("eu-202305")
     save(line, tmp_path)
     assert files(tmp_path) == files(output)
-
-
-def test_a_second_line_bills_the_same_to_the_byte(billed: Any, tmp_path: Path) -> None:
-    _, _, output = billed
-    with running_line() as line:
-        story(line, tmp_path)
-    assert len(files(output)) == 26
-    assert files(tmp_path) == files(output)

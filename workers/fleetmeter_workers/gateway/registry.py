@@ -41,7 +41,8 @@ class Registry:
         self._last_binding = 0
         self._full_read_at = 0.0
         self._missed_at = 0.0
-        self._well = False
+        # Unknown until the first reading, for which a message waits like for any other.
+        self._well: bool | None = None
         self._ended = False
         self._turn = threading.Condition()
         self._asked = 0
@@ -77,13 +78,13 @@ class Registry:
         """
         now = time.monotonic()
         with self._turn:
-            if not self._well or now - self._missed_at < POLL_SECONDS:
+            if self._well is False or now - self._missed_at < POLL_SECONDS:
                 return
             self._missed_at = now
             self._asked += 1
             mine = self._asked
             self._turn.notify_all()
-            self._turn.wait_for(lambda: self._answered >= mine or not self._well, MISS_WAIT_SECONDS)
+            self._turn.wait_for(lambda: self._answered >= mine or self._well is False, MISS_WAIT_SECONDS)
 
     def _run(self) -> None:
         connection: Connection | None = None
