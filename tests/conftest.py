@@ -8,11 +8,16 @@ import pytest
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _ON_AN_API_SERVER = {"crds", "operator"}
+_LONGEST = ["api-server", "test_random_faults", "test_right_month"]
+"""Groups that would keep the other workers waiting if they came last."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of several workers one runs all tests of a file, and one all that start an API server."""
     for item in items:
-        folder = item.path.parent.name
-        group = "api-server" if folder in _ON_AN_API_SERVER else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=lambda item: _LONGEST.index(_group(item)) if _group(item) in _LONGEST else len(_LONGEST))
+
+
+def _group(item: pytest.Item) -> str:
+    return "api-server" if item.path.parent.name in _ON_AN_API_SERVER else item.path.stem
