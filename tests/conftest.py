@@ -8,15 +8,15 @@ import pytest
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _ON_AN_API_SERVER = {"crds", "operator"}
-_LONGEST = ["api-server", "test_random_faults", "test_right_month"]
+_LONGEST = {"api-server", "test_random_faults", "test_right_month"}
 """Groups that would keep the other workers waiting if they came last."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of several workers one runs all tests of a file, and one all that start an API server."""
+    """Of several workers one runs all tests of a file, one all on an API server; the longest first."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item)))
-    items.sort(key=lambda item: _LONGEST.index(_group(item)) if _group(item) in _LONGEST else len(_LONGEST))
+    items.sort(key=lambda item: _group(item) not in _LONGEST)
 
 
 def _group(item: pytest.Item) -> str:

@@ -12,7 +12,7 @@ from fleetmeter_cli.problem import Problem
 from fleetmeter_rules.calendar import Bounds
 from fleetmeter_rules.number import EXACT
 from fleetmeter_rules.pricing import NoPriceError, price, version_for
-from fleetmeter_rules.rounding import minor_units, money, round_amount
+from fleetmeter_rules.rounding import minor_units, round_amount
 
 _WORTHLESS: Final = {
     "Cumulative": "nothing of its own: the register's next reading holds it",
@@ -54,5 +54,5 @@ def estimate(file: Path, candidate: Mapping[str, Any], item: Mapping[str, Any]) 
             ),
             Decimal(0),
         )
-    amount = shown.money(money(worth, currency), currency, minor_units(currency))
+    amount = shown.money(worth, currency, minor_units(currency))
     return amount if charges == own else f"{amount}, and its active device if that is new in the period"

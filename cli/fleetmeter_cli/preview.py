@@ -17,13 +17,7 @@ from typer import Argument, Option
 
 from fleetmeter_api.plan import PlanDocument
 from fleetmeter_cli.options import with_fields_of
-from fleetmeter_cli.preview_input import (
-    InputError,
-    read_metric,
-    read_plan,
-    read_region,
-    read_registry,
-)
+from fleetmeter_cli.preview_input import InputError, read_metric, read_plan, read_region, read_registry
 from fleetmeter_cli.preview_output import document, priced_of, print_tables
 from fleetmeter_cli.table import Output, OutputOption
 from fleetmeter_cli.trace import read_lines

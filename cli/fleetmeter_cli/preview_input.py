@@ -1,7 +1,7 @@
 """Preview's input: a registry, a plan and a region, read from files into what the rules take."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -12,7 +12,7 @@ from fleetmeter_api.base import problems
 from fleetmeter_api.plan import PlanDocument
 from fleetmeter_api.region import DEFAULT_CLASS, BillingRegionSpec, Metric, Region
 from fleetmeter_cli.trial import Device, Setting
-from fleetmeter_rules.calendar import Bounds, periods
+from fleetmeter_rules.calendar import billed_time
 from fleetmeter_rules.contracts import defaults_of
 from fleetmeter_rules.device import device_uid
 from fleetmeter_rules.instant import EPOCH
@@ -99,15 +99,12 @@ def region_setting(spec: BillingRegionSpec) -> Setting:
     """What a region bills by, for contracts that say nothing of their own."""
     terms = defaults_of(spec)
     kinds = {metric.code: metric for metric in spec.metrics}
-    first = next(periods(terms.calendar, spec.calendar.first_period))
-    last = spec.calendar.last_period
-    end = datetime.max.replace(tzinfo=UTC) if last is None else next(periods(terms.calendar, last)).end
     return Setting(
         terms,
         classes=spec.all_device_classes(),
         metrics=frozenset(kinds),
         kinds=kinds,
-        billed=Bounds(first.start, end, first.first_day),
+        billed=billed_time(terms.calendar, spec.calendar.first_period, spec.calendar.last_period),
     )
 
 

@@ -38,7 +38,6 @@ class _Invoiced:
 
     quantity: Decimal = Decimal(0)
     amount: Decimal = Decimal(0)
-    used: Decimal = Decimal(0)
     devices: set[str] = field(default_factory=set[str])
 
     def add(self, charge: Charge, usage: Usage | None, currency: str) -> tuple[Decimal, Decimal]:
@@ -46,9 +45,9 @@ class _Invoiced:
         before, paid = self.quantity, self.amount
         with localcontext(EXACT):
             if usage is not None:
-                self.used += usage.quantity
                 self.devices |= usage.devices
-            self.quantity = self.used if charge.measure == "Quantity" else Decimal(len(self.devices))
+                by_quantity = charge.measure == "Quantity"
+                self.quantity = before + usage.quantity if by_quantity else Decimal(len(self.devices))
             self.amount = round_amount(price(charge, self.quantity).exact, currency)
             return self.quantity - before, self.amount - paid
 

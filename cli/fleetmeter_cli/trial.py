@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from fleetmeter_api.region import DEFAULT_CLASS, DeviceClass, Metric, MetricKind
 from fleetmeter_cli.tally import Place, Shown, Tally, Usage, measure
-from fleetmeter_rules.calendar import Bounds, Calendar, contract_period, cut_off
+from fleetmeter_rules.calendar import BilledTime, Bounds, Calendar, contract_period, cut_off
 from fleetmeter_rules.contracts import Defaults
 from fleetmeter_rules.event_time import Ambiguous, ClassRules, Resolved, resolve_event_time, rules_of
 from fleetmeter_rules.identity import event_id, packed_key
@@ -45,7 +45,7 @@ class Setting:
 
     `metrics`: the codes that count; None: `messages` of a platform's frames, all that an envelope states, and
     `kinds`. `kinds`: what is known of metrics, by code; all others are amounts that add up. `billed`: a
-    region's time, from its first period to its last; None: all time.
+    region's time; None: all time.
     """
 
     terms: Defaults
@@ -53,12 +53,11 @@ class Setting:
     classes: tuple[DeviceClass, ...] = (DeviceClass(name=DEFAULT_CLASS),)
     metrics: frozenset[str] | None = None
     kinds: Mapping[str, Metric] = field(default_factory=dict[str, Metric])
-    billed: Bounds | None = None
+    billed: BilledTime | None = None
 
     def bills(self, period: Bounds) -> bool:
         """Whether the period has a part in the region's time."""
-        time = self.billed
-        return time is None or (time.start < period.end and period.start < time.end)
+        return self.billed is None or self.billed.touches(period)
 
     def device_class(self, name: str) -> DeviceClass | None:
         """The class of that name; without a region's classes every class is the default one."""

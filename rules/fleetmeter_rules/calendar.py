@@ -112,6 +112,24 @@ def billing_periods(calendar: Calendar, first: date, last: date | None, until: d
     return out
 
 
+@dataclass(frozen=True, slots=True)
+class BilledTime:
+    """A region's time: from the start of its first period to the end of its last; None: open end."""
+
+    start: datetime
+    end: datetime | None
+
+    def touches(self, period: Bounds) -> bool:
+        """Whether the period has a part in it."""
+        return self.start < period.end and (self.end is None or period.start < self.end)
+
+
+def billed_time(calendar: Calendar, first: date, last: date | None) -> BilledTime:
+    """From the period that holds `first` to the one that holds `last`."""
+    end = None if last is None else next(periods(calendar, last)).end
+    return BilledTime(next(periods(calendar, first)).start, end)
+
+
 def billing_period_of(start: datetime, calendar: Calendar, first: date, last: date | None = None) -> Bounds:
     """The region's period that groups a contract period which starts at `start`: the one that holds `start`.
 

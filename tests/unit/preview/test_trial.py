@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,7 +13,7 @@ from fleetmeter_api.contract import LateUsagePolicy
 from fleetmeter_api.region import DeviceClass, Metric
 from fleetmeter_cli.tally import Place
 from fleetmeter_cli.trial import Decision, Device, Setting, Trial, adapter_of
-from fleetmeter_rules.calendar import Bounds, Calendar
+from fleetmeter_rules.calendar import BilledTime, Calendar
 from fleetmeter_rules.contracts import Defaults
 from fleetmeter_rules.instant import to_micros
 from fleetmeter_rules.number import plain
@@ -224,7 +224,7 @@ def test_late_readings_are_billed_once(
 
 def test_a_regions_time_ends_with_its_last_period() -> None:
     terms = Defaults(Calendar(), timedelta(0), "Defer")
-    march = Bounds(MARCH_END - 31 * 24 * HOUR, MARCH_END, date(2026, 3, 1))
+    march = BilledTime(MARCH_END - 31 * 24 * HOUR, MARCH_END)
     found = decided(
         Setting(terms, billed=march),
         (stamped(2 * HOUR, MARCH_END + HOUR), MARCH_END + HOUR),

@@ -84,14 +84,7 @@ def count(
             tally.quarantine.append(_set_aside(one, topic_id, whole=place not in kept))
             kept.add(place)
     for message in plan.messages:
-        record, outcome = message.record, message.outcome
-        counted = record.offset >= starts[record.partition].counted_offset
-        if counted:
-            seen[record.partition, _COUNTER[type(outcome)]] += 1
-        if isinstance(outcome, Refusal):
-            tally.quarantine.append(_row(message, topic_id, outcome.reason, outcome.detail, WHOLE_RECORD))
-            if counted:
-                tally.reasons[outcome.reason] += 1
+        _add_record(tally, message, starts[message.record.partition], seen, topic_id)
     _add_kinds(kinds, seen, periods)
     tally.hours = {
         (period_id, metric_id, _begin(hour)): _sum(verdicts)
@@ -116,6 +109,17 @@ def _counters(partition: int, seen: _Seen) -> Counters:
         duplicate=duplicate,
         quarantined=quarantined,
     )
+
+
+def _add_record(tally: Tally, message: Message, start: PartitionOffset, seen: _Seen, topic_id: UUID) -> None:
+    record, outcome = message.record, message.outcome
+    counted = record.offset >= start.counted_offset
+    if counted:
+        seen[record.partition, _COUNTER[type(outcome)]] += 1
+    if isinstance(outcome, Refusal):
+        tally.quarantine.append(_row(message, topic_id, outcome.reason, outcome.detail, WHOLE_RECORD))
+        if counted:
+            tally.reasons[outcome.reason] += 1
 
 
 def _usage(one: Settled) -> _Usage:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from fleetmeter_api.contract import LateUsagePolicy
 from fleetmeter_api.region import Region
-from fleetmeter_rules.calendar import Bounds, billing_period_of, calendar_of, period_name, periods
+from fleetmeter_rules.calendar import Bounds, billed_time, billing_period_of, calendar_of, period_name
 from fleetmeter_rules.contracts import Terms, Version, binding, defaults_of, terms_of, version_at
 
 
@@ -46,8 +46,7 @@ class ContractBook:
         self._defaults = defaults_of(region.spec)
         calendar = region.spec.calendar
         cut = calendar_of(calendar)
-        self._begin = next(periods(cut, calendar.first_period)).start
-        self._end = None if calendar.last_period is None else next(periods(cut, calendar.last_period)).end
+        self._billed = billed_time(cut, calendar.first_period, calendar.last_period)
         self._versions = dict(sorted(versions.items()))
         self._by_customer: dict[str, list[str]] = {}
         for code, known in self._versions.items():
@@ -91,7 +90,7 @@ class ContractBook:
         if bound is None:
             return None
         bounds = bound.period_of(event_at)
-        if not self._billed(bounds):
+        if not self._billed.touches(bounds):
             return None
         found = Match(bound, self._period(bound, bounds))
         self._last[key] = found
@@ -100,12 +99,10 @@ class ContractBook:
     def periods_of(self, contract: str, billing_period: str, until: datetime) -> list[PeriodTerms]:
         """The contract's periods that the billing period groups, started by `until`."""
         terms = self.terms(contract, until)
-        found = (self._period(terms, bounds) for bounds in terms.periods(until) if self._billed(bounds))
+        found = (
+            self._period(terms, bounds) for bounds in terms.periods(until) if self._billed.touches(bounds)
+        )
         return [period for period in found if period.billing_period == billing_period]
-
-    def _billed(self, bounds: Bounds) -> bool:
-        """Whether the contract period has a part in the region's time, from its first period to its last."""
-        return self._begin < bounds.end and (self._end is None or bounds.start < self._end)
 
     def _period(self, terms: Terms, bounds: Bounds) -> PeriodTerms:
         at_start = self.terms(terms.contract, bounds.start)
