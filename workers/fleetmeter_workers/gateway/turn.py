@@ -12,10 +12,6 @@ from fleetmeter_workers.telemetry import Health
 
 POLL_SECONDS: Final = 1.0
 LOCK: Final = 0x666C6D71
-_NOTICE_A_LOST_NODE: Final = (
-    "SELECT set_config(name, value, false) FROM (VALUES ('tcp_keepalives_idle', '10'), "
-    "('tcp_keepalives_interval', '5'), ('tcp_keepalives_count', '3')) AS wanted (name, value)"
-)
 
 
 class Turn:
@@ -57,7 +53,6 @@ class Turn:
             try:
                 if connection is None:
                     connection, held = self._connect(), False
-                    connection.execute(_NOTICE_A_LOST_NODE)
                 # The lock lives as long as its session: asking anything shows that it does.
                 held = self._ask(connection) if not held else bool(connection.execute("SELECT"))
                 self._take(held)
