@@ -1,8 +1,11 @@
 """What every test may count on: Ctrl-C means what it means in a terminal, and neighbours share engines."""
 
 import signal
+from pathlib import PurePath
 
 import pytest
+from xdist.remote import Producer  # pyright: ignore[reportMissingTypeStubs] - it has types, unmarked
+from xdist.scheduler import LoadScopeScheduling  # pyright: ignore[reportMissingTypeStubs] - the same
 
 # A run that a script started in the background inherits an ignored SIGINT, and so would all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -12,12 +15,22 @@ _LONGEST = {"api-server", "test_random_faults", "test_right_month"}
 """Groups that would keep the other workers waiting if they came last."""
 
 
+class Neighbours(LoadScopeScheduling):
+    """Of several workers one runs all tests of a file, one all on an API server."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _group(PurePath(nodeid.partition("::")[0]))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Neighbours:
+    """Whatever the way of sharing that is asked for: others would start every engine on every worker."""
+    return Neighbours(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of several workers one runs all tests of a file, one all on an API server; the longest first."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-    items.sort(key=lambda item: _group(item) not in _LONGEST)
+    """The longest first."""
+    items.sort(key=lambda item: _group(item.path) not in _LONGEST)
 
 
-def _group(item: pytest.Item) -> str:
-    return "api-server" if item.path.parent.name in _ON_AN_API_SERVER else item.path.stem
+def _group(path: PurePath) -> str:
+    return "api-server" if path.parent.name in _ON_AN_API_SERVER else path.stem

@@ -21,7 +21,7 @@ stage "lint, layers, types, unit, property" bash tests/check.sh --junitxml="$res
 stage "binaries and images of the cluster" python -m fleetmeter_cluster prepare
 # Four at once: most of the time they wait, not work. Those that share engines stay together (tests/conftest.py).
 stage "integration on real Kafka, Postgres, Mosquitto, API server; faults: kills, stops and cuts under load" \
-    pytest -q -n 4 --dist loadgroup --no-loadscope-reorder tests/faults tests/integration --junitxml="$results/engines.xml" "$@"
+    pytest -q -n 4 --dist loadscope --no-loadscope-reorder tests/faults tests/integration --junitxml="$results/engines.xml" "$@"
 stage "end to end: a real cluster" pytest -q tests/e2e --junitxml="$results/e2e.xml" "$@"
 python tests/count.py "$results" || failed=1
 exit $failed

@@ -80,7 +80,7 @@ class Turn:
             self._reading.start()
         elif not held:
             if self._reading is not None:
-                self._log.info("another gateway reads the MQTT broker")
                 self._reading.stop_receiving()
                 self._reading = None
+                self._log.info("another gateway reads the MQTT broker")
             self._health.well(HEALTH_PART)
