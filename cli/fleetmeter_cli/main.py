@@ -1,30 +1,17 @@
 """The `fleetmeter` command: ask a region, and check contracts, plans and prices without one."""
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fleetmeter_cli import (
-    backfill,
-    completeness,
-    contracts,
-    devices,
-    invoices,
-    plans,
-    price,
-    quarantine,
-    review,
-    usage,
-)
-from fleetmeter_cli.load import load
-from fleetmeter_cli.preview import preview
-from fleetmeter_cli.region_api import Target
-from fleetmeter_cli.replay import replay
-from fleetmeter_cli.simulate import simulate
+from fleetmeter_cli.commands import Commands
+from fleetmeter_cli.target import Target
 
 app = typer.Typer(
     name="fleetmeter",
+    cls=Commands,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -34,6 +21,12 @@ app = typer.Typer(
         " 69 the region cannot be reached."
     ),
 )
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"fleetmeter {version('fleetmeter')}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -54,6 +47,10 @@ def target(
         Path | None,
         typer.Option("--token-file", help="File with the bearer token; else FLEETMETER_TOKEN is read."),
     ] = None,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and exit.", callback=_tell_version, is_eager=True),
+    ] = False,
 ) -> None:
     """Metered billing for device fleets.
 
@@ -68,19 +65,3 @@ def target(
         fleetmeter price plan.yaml --metric messages --quantity 1835
     """
     context.obj = Target(api=api, token_file=token_file, region=region, namespace=namespace)
-
-
-app.add_typer(invoices.app, name="invoices")
-app.command("usage")(usage.show_usage)
-app.add_typer(devices.app, name="devices")
-app.add_typer(backfill.app, name="backfill")
-app.add_typer(quarantine.app, name="quarantine")
-app.add_typer(review.app, name="review")
-app.add_typer(completeness.app, name="completeness")
-app.add_typer(contracts.app, name="contracts")
-app.add_typer(plans.app, name="plans")
-app.command("price")(price.show_price)
-app.command("preview")(preview)
-app.command("load")(load)
-app.command("replay")(replay)
-app.command("simulate")(simulate)

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -13,20 +12,11 @@ import typer
 
 from fleetmeter_cli.port_forward import forwarded
 from fleetmeter_cli.problem import UNREACHABLE, Problem
+from fleetmeter_cli.target import Target
 
 TOKEN_VARIABLE = "FLEETMETER_TOKEN"  # noqa: S105 - the variable's name
 _PORT = 8080
 _PAGE = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Which region to ask, from the options before the command."""
-
-    api: str | None = None
-    token_file: Path | None = None
-    region: str | None = None
-    namespace: str = "fleetmeter"
 
 
 class RegionApi:
