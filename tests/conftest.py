@@ -11,8 +11,17 @@ from xdist.scheduler import LoadScopeScheduling  # pyright: ignore[reportMissing
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _ON_AN_API_SERVER = {"crds", "operator"}
-_LONGEST = {"api-server", "test_random_faults", "test_right_month"}
-"""Groups that would keep the other workers waiting if they came last."""
+_LONGEST = (
+    "api-server",
+    "faults/test_random_faults",
+    "integration/test_right_month",
+    "local/test_command",
+    "gateway/test_mqtt",
+    "ledger/test_replay",
+    "ledger/test_review",
+    "api/test_reviews",
+)
+"""Groups that would keep the other workers waiting if they came last, the longest first."""
 
 
 class Neighbours(LoadScopeScheduling):
@@ -29,8 +38,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Neighbo
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first."""
-    items.sort(key=lambda item: _group(item.path) not in _LONGEST)
+    place = {group: number for number, group in enumerate(_LONGEST)}
+    items.sort(key=lambda item: place.get(_group(item.path), len(place)))
 
 
 def _group(path: PurePath) -> str:
-    return "api-server" if path.parent.name in _ON_AN_API_SERVER else path.stem
+    return "api-server" if path.parent.name in _ON_AN_API_SERVER else f"{path.parent.name}/{path.stem}"
