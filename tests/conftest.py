@@ -10,8 +10,10 @@ from xdist.scheduler import LoadScopeScheduling  # pyright: ignore[reportMissing
 # A run that a script started in the background inherits an ignored SIGINT, and so would all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-_ON_AN_API_SERVER = {"crds", "operator"}
+_SHARING = {"crds": "api-server", "operator": "api-server", "e2e": "cluster"}
+"""What the tests of these directories start once for all of them."""
 _LONGEST = (
+    "cluster",
     "api-server",
     "faults/test_random_faults",
     "integration/test_right_month",
@@ -25,7 +27,7 @@ _LONGEST = (
 
 
 class Neighbours(LoadScopeScheduling):
-    """Of several workers one runs all tests of a file, one all on an API server."""
+    """Of several workers one runs all tests of a file, one all on an API server, one all on a cluster."""
 
     def _split_scope(self, nodeid: str) -> str:
         return _group(PurePath(nodeid.partition("::")[0]))
@@ -43,4 +45,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _group(path: PurePath) -> str:
-    return "api-server" if path.parent.name in _ON_AN_API_SERVER else f"{path.parent.name}/{path.stem}"
+    return _SHARING.get(path.parent.name, f"{path.parent.name}/{path.stem}")
