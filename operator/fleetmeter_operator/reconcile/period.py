@@ -185,7 +185,7 @@ def _attempt(job: Object, pods: Sequence[Object]) -> Attempt:
         state=observe_attempt(job, pods),
         inputs=metadata.get("annotations", {}).get(labels.INPUTS, ""),
         exit_code=exit_code(job, pods),
-        ended_at=ended_at(job),
+        ended_at=ended_at(job, pods),
         last_words=last_words(job, pods),
     )
 

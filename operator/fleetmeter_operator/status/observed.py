@@ -68,12 +68,16 @@ def observe_attempt(job: Object, pods: Iterable[Object]) -> JobState:
     return state
 
 
-def ended_at(job: Object) -> datetime | None:
-    """When a Job completed or failed; None while it runs."""
-    for condition in job.get("status", {}).get("conditions", []):
-        if condition["type"] in ("Complete", "Failed") and condition.get("status") == "True":
-            return datetime.fromisoformat(condition["lastTransitionTime"].replace("Z", "+00:00"))
-    return None
+def ended_at(job: Object, pods: Iterable[Object] = ()) -> datetime | None:
+    """When a Job's container ended well, else when the Job completed or failed; None while it runs."""
+    well = [end["finishedAt"] for end in _terminations(job, pods) if end.get("exitCode") == 0]
+    held = [
+        condition["lastTransitionTime"]
+        for condition in job.get("status", {}).get("conditions", [])
+        if condition["type"] in ("Complete", "Failed") and condition.get("status") == "True"
+    ]
+    told = next((time for time in (*well, *held) if time), None)
+    return datetime.fromisoformat(told.replace("Z", "+00:00")) if told else None
 
 
 def exit_code(job: Object, pods: Iterable[Object]) -> int | None:

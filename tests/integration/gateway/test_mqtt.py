@@ -204,7 +204,10 @@ def test_the_broker_is_answered_only_when_kafka_has_the_message(
     await_true(lambda: tap.pubacks == 30, "the first PUBACKs")
     kafka_paused()
     sender.publish_all("uplink/helium", map(helium, range(30, 50)))
-    await_true(lambda: gateway.metrics()[IN_FLIGHT] == 20, "the messages to be at Kafka's door")
+    await_true(
+        lambda: gateway.metrics()[IN_FLIGHT] == 20,
+        lambda: f"20 messages at Kafka's door; there are {gateway.metrics()[IN_FLIGHT]:.0f}",
+    )
     assert tap.pubacks == 30
     await_true(lambda: not gateway.ready(), "the gateway to say that it is not ready")
     assert tap.pubacks == 30
