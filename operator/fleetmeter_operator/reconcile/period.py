@@ -22,7 +22,7 @@ from fleetmeter_operator.reconcile.admission import Refusal, admit
 from fleetmeter_operator.reconcile.context import Context
 from fleetmeter_operator.status.announcement import announcements
 from fleetmeter_operator.status.close import Attempt, Decision, PeriodFacts, decide
-from fleetmeter_operator.status.observed import ended_at, exit_code, last_words, observe_attempt
+from fleetmeter_operator.status.observed import ended_at, exit_code, last_words, observe_job
 from fleetmeter_operator.status.period import misfit_status, period_status
 from fleetmeter_operator.status.report import RegionReport
 
@@ -182,10 +182,10 @@ def _attempt(job: Object, pods: Sequence[Object]) -> Attempt:
     metadata: Mapping[str, Mapping[str, str]] = job["metadata"]
     return Attempt(
         number=int(metadata["labels"].get(labels.ATTEMPT, "1")),
-        state=observe_attempt(job, pods),
+        state=observe_job(job),
         inputs=metadata.get("annotations", {}).get(labels.INPUTS, ""),
         exit_code=exit_code(job, pods),
-        ended_at=ended_at(job, pods),
+        ended_at=ended_at(job),
         last_words=last_words(job, pods),
     )
 

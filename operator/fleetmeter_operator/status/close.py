@@ -107,7 +107,7 @@ def decide(facts: PeriodFacts, now: datetime) -> Decision:
         and now < _ended(latest, now) + _LEDGER_CATCHES_UP
     ):
         message = f"attempt {latest.number} succeeded; the region API has not said so yet"
-        return Decision("Closing", "CloseRecorded", message, look_again=now + _SOON)
+        return Decision("Closing", "CloseRecorded", message, look_again=now + _POLL)
     if held := _held(facts, now):
         return held
     if (

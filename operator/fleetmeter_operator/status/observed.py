@@ -57,27 +57,12 @@ def observe_job(live: Object | None) -> JobState:
     return JobState.FAILED if "Failed" in held else JobState.RUNNING
 
 
-def observe_attempt(job: Object, pods: Iterable[Object]) -> JobState:
-    """The state of a Job of one completion: it has succeeded once a container of it ended well.
-
-    Its own conditions say so two seconds later, when the pod's sandbox is gone as well.
-    """
-    state = observe_job(job)
-    if state is JobState.RUNNING and any(end.get("exitCode") == 0 for end in _terminations(job, pods)):
-        return JobState.SUCCEEDED
-    return state
-
-
-def ended_at(job: Object, pods: Iterable[Object] = ()) -> datetime | None:
-    """When a Job's container ended well, else when the Job completed or failed; None while it runs."""
-    well = [end["finishedAt"] for end in _terminations(job, pods) if end.get("exitCode") == 0]
-    held = [
-        condition["lastTransitionTime"]
-        for condition in job.get("status", {}).get("conditions", [])
-        if condition["type"] in ("Complete", "Failed") and condition.get("status") == "True"
-    ]
-    told = next((time for time in (*well, *held) if time), None)
-    return datetime.fromisoformat(told.replace("Z", "+00:00")) if told else None
+def ended_at(job: Object) -> datetime | None:
+    """When a Job completed or failed; None while it runs."""
+    for condition in job.get("status", {}).get("conditions", []):
+        if condition["type"] in ("Complete", "Failed") and condition.get("status") == "True":
+            return datetime.fromisoformat(condition["lastTransitionTime"].replace("Z", "+00:00"))
+    return None
 
 
 def exit_code(job: Object, pods: Iterable[Object]) -> int | None:

@@ -41,14 +41,15 @@ def test_months_that_were_missed_are_made_and_closed_oldest_first(site: Any, reg
     await_true(lambda: site.phases() == ["Final"] * 3, "all periods to be final", 60)
     assert closes(site) == ["eu-202301-close-1", "eu-202302-close-1", "eu-202303-close-1"]
     starts = [each["status"]["startTime"] for each in site.every("Job", CLOSES)]
-    pods = sorted(site.every("Pod", CLOSES), key=lambda pod: pod["metadata"]["name"])
-    ends = [each["status"]["containerStatuses"][0]["state"]["terminated"]["finishedAt"] for each in pods]
+    ends = [each["status"]["completionTime"] for each in site.every("Job", CLOSES)]
     assert all(end <= start for end, start in zip(ends, starts[1:], strict=False))
     first = site.get("BillingPeriod", "eu-202301")
     assert first["spec"]["cutOff"] == "2023-02-04T00:00:00Z"
     status = first["status"]
     assert (status["events"], status["duplicates"], status["invoices"], status["attempts"]) == (739, 2, 1, 1)
-    assert status["finalAt"] == ends[0]
+    conditions = site.get("Job", "eu-202301-close-1")["status"]["conditions"]
+    (completed,) = [each for each in conditions if each["type"] == "Complete"]
+    assert status["finalAt"] == completed["lastTransitionTime"]
     await_true(
         lambda: site.get("BillingRegion", "eu")["status"].get("finalPeriods") == 3, "the region's count"
     )

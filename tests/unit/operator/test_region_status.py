@@ -10,14 +10,7 @@ from fleetmeter_api.region import BillingRegionStatus
 from fleetmeter_operator.build.site import Site
 from fleetmeter_operator.status.announcement import announcements
 from fleetmeter_operator.status.condition import find
-from fleetmeter_operator.status.observed import (
-    JobState,
-    Workload,
-    exit_code,
-    last_words,
-    missing_secrets,
-    observe_attempt,
-)
+from fleetmeter_operator.status.observed import JobState, Workload, exit_code, last_words, missing_secrets
 from fleetmeter_operator.status.region import RegionFacts, coarse, region_status, stalled_status
 from fleetmeter_operator.status.report import RegionReport
 
@@ -152,26 +145,6 @@ def test_a_jobs_end_is_read_from_its_own_last_pod() -> None:
     message = "Container close for pod fleet/x failed with exit code 75 matching FailJob rule at index 0"
     condition = {"type": "Failed", "status": "True", "message": message}
     assert exit_code({"metadata": {"uid": "k"}, "status": {"conditions": [condition]}}, pods) == 75
-
-
-@pytest.mark.parametrize(
-    ("conditions", "pods", "state"),
-    [
-        ([], [], JobState.RUNNING),
-        ([], [pod("j", running={})], JobState.RUNNING),
-        ([], [pod("j", terminated={"exitCode": 0})], JobState.SUCCEEDED),
-        ([], [pod("j", terminated={"exitCode": 1})], JobState.RUNNING),
-        ([], [pod("j", terminated={"exitCode": 1}), pod("j", running={})], JobState.RUNNING),
-        ([], [pod("other", terminated={"exitCode": 0})], JobState.RUNNING),
-        (["Complete"], [], JobState.SUCCEEDED),
-        (["Failed"], [pod("j", terminated={"exitCode": 0})], JobState.FAILED),
-    ],
-)
-def test_an_attempt_has_succeeded_when_its_container_ended_well(
-    conditions: list[str], pods: list[dict[str, Any]], state: JobState
-) -> None:
-    held = [{"type": each, "status": "True"} for each in conditions]
-    assert observe_attempt({"metadata": {"uid": "j"}, "status": {"conditions": held}}, pods) is state
 
 
 def test_a_missing_secret_is_read_from_a_waiting_pod() -> None:
