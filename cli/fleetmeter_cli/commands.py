@@ -40,9 +40,7 @@ class _Imported(Mapping[str, TyperCommand | TyperGroup]):
     def __getitem__(self, name: str) -> TyperCommand | TyperGroup:
         module, _, noun = _PLACES[name].partition(":")
         found: typer.Typer | Callable[..., None] = getattr(import_module(f"fleetmeter_cli.{module}"), noun)
-        holder = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False)
-        # With a callback it stays a group, also of a single command.
-        holder.callback()(lambda: None)
+        holder = typer.Typer(rich_markup_mode="rich")
         if isinstance(found, typer.Typer):
             holder.add_typer(found, name=name)
         else:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Generator
 from typing import Annotated, Any
 
 import typer
@@ -100,24 +101,31 @@ def _watch(api: RegionApi, begun: dict[str, Any], patience: float) -> dict[str, 
         TimeElapsedColumn(),
         console=Console(stderr=True),
     )
-    entry, moved_at = begun, time.monotonic()
+    entry = begun
     try:
         with bar:
             task = bar.add_task("", total=total)
-            while entry["after"] is None:
-                time.sleep(_LOOK_SECONDS)
-                impatient = time.monotonic() - moved_at > patience
-                found = _look(api, begun["id"], tolerant=not impatient) or entry
-                if found["left"] != entry["left"]:
-                    moved_at = time.monotonic()
-                elif impatient and found["left"]:
-                    raise _stuck(found, patience)
-                entry = found
+            for entry in _progress(api, begun, patience):
                 bar.update(task, completed=max(0, total - entry["left"]))
     except KeyboardInterrupt:
         typer.echo(f"It goes on by itself; `fleetmeter replay --watch {begun['id']}` follows it.", err=True)
         raise typer.Exit(_INTERRUPTED) from None
     return entry
+
+
+def _progress(api: RegionApi, begun: dict[str, Any], patience: float) -> Generator[dict[str, Any]]:
+    """The replay as it goes on, until nothing is left. Raises Problem where nothing was read for too long."""
+    entry, moved_at = begun, time.monotonic()
+    while entry["after"] is None:
+        time.sleep(_LOOK_SECONDS)
+        impatient = time.monotonic() - moved_at > patience
+        found = _look(api, begun["id"], tolerant=not impatient) or entry
+        if found["left"] != entry["left"]:
+            moved_at = time.monotonic()
+        elif impatient and found["left"]:
+            raise _stuck(found, patience)
+        entry = found
+        yield entry
 
 
 def _look(api: RegionApi, replay_id: int, *, tolerant: bool) -> dict[str, Any] | None:

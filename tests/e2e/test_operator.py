@@ -56,7 +56,7 @@ def reconciles(site: Site) -> int:
 @pytest.mark.usefixtures("billed")
 def test_five_reconciles_of_a_steady_region_write_nothing(cluster: Cluster, region: Site) -> None:
     await_true(
-        lambda: region.get("billingregion", "eu")["status"]["finalPeriods"] == 9, "nine final", seconds=30
+        lambda: region.get("billingregion", "eu")["status"]["finalPeriods"] == 9, "nine final", seconds=5
     )
     before, rounds = writes_by_operator(cluster, region), reconciles(region)
     await_true(lambda: reconciles(region) >= rounds + 5, "five more reconciles", seconds=300)

@@ -1,6 +1,6 @@
 """A worker's node disappears in a transaction: how long do its locks stay? Run it in a network namespace.
 
-`python -m tests.integration.ledger.vanished_client DIRECTORY` prints the seconds for each way to vanish.
+`unshare --net python -m tests.integration.ledger.vanished_client` prints the seconds for each way to vanish.
 It fails when a lock outlives its client by a minute.
 """
 
@@ -8,25 +8,21 @@ import json
 import multiprocessing
 import socket
 import subprocess
-import sys
 import time
 from multiprocessing.connection import Connection as Pipe
-from pathlib import Path
 
-from fleetmeter_local.engines.postgres import Postgres
+from tests.bench.engines import directory, running_postgres
+
 from fleetmeter_workers.ledger import database
 
 IDLE, OWING = WAYS = ("idle", "owing an acknowledgement")
 _FORK = multiprocessing.get_context("fork")
 
 
-def main(directory: Path) -> None:
+def main() -> None:
     """Start a server, lose a client in each way, wait for each one's row."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    postgres = Postgres(directory, directory)
-    postgres.start()
-    try:
-        postgres.await_ready()
+    with directory() as where, running_postgres(where) as postgres:
         with database.connect("test", postgres.dsn()) as connection:
             connection.execute("CREATE TABLE public.held (way text PRIMARY KEY)")
             for way in WAYS:
@@ -40,9 +36,7 @@ def main(directory: Path) -> None:
             for way in WAYS:
                 connection.execute("SELECT FROM public.held WHERE way = %s FOR UPDATE", (way,))
                 waited[way] = round(time.monotonic() - since, 1)
-        print(json.dumps(waited))
-    finally:
-        postgres.stop()
+    print(json.dumps(waited))
 
 
 def _lose_a_client(dsn: str, way: str) -> None:
@@ -62,10 +56,11 @@ def _client(dsn: str, way: str, pipe: Pipe) -> None:
     with socket.socket(fileno=connection.fileno()) as end, connection.transaction():
         connection.execute("SELECT FROM public.held WHERE way = %s FOR UPDATE", (way,))
         pipe.send(end.getsockname()[1])
-        # The answer comes when nobody is there to acknowledge it.
-        connection.execute("SELECT pg_sleep(2)" if way == OWING else "SELECT")
+        if way == OWING:
+            # The answer comes when nobody is there to acknowledge it.
+            connection.execute("SELECT pg_sleep(2)")
         pipe.recv()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

@@ -86,7 +86,7 @@ def test_status_tells_and_down_ends(up: tuple[subprocess.Popen[str], Note]) -> N
     assert note.directory in told
     ended = subprocess.run([*COMMAND, "down"], capture_output=True, text=True, check=True).stdout
     assert "is gone" in ended
-    assert process.wait(60) == 130
+    assert process.wait(10) == 130
     assert "No line runs here" in subprocess.run([*COMMAND, "status"], capture_output=True, text=True).stdout
 
 
